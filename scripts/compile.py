@@ -60,7 +60,7 @@ def find_solc() -> Path:
     """
     candidates = [Path(found)] if (found := shutil.which("solc")) else []
     try:
-        candidates.append(Path(solcx.get_executable(SOLC_VERSION)))
+        candidates.append(Path(solcx.install.get_executable(SOLC_VERSION)))
     except solcx.exceptions.SolcNotInstalled:
         pass
     for candidate in candidates:
@@ -124,7 +124,7 @@ def compile_sources(
     warnings = [
         message["formattedMessage"]
         for message in output.get("errors", [])
-        if not message["sourceLocation"]["file"].startswith("@")
+        if not message.get("sourceLocation", {}).get("file", "").startswith("@")
     ]
     if warnings:
         raise CompileError("\n".join(warnings))
