@@ -127,6 +127,8 @@ interface IPlatformCoin {
 
     function redemptionReferenceUsed(address account, bytes32 ref) external view returns (bool);
 
+    function seizureReferenceUsed(bytes32 ref) external view returns (bool);
+
     // ---------------------------------------------------------------- transfers
 
     function transferWithMemo(address to, uint256 amount, bytes32 memo) external returns (bool);

@@ -1,0 +1,482 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
+import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {IPlatformCoin} from "./interfaces/IPlatformCoin.sol";
+
+/// @title Plaza Coin
+/// @dev ERC-20, EIP-2612 and EIP-5267 are OpenZeppelin's; what is replaced is where balances live.
+///      `_move` is the only place where a balance changes, and the whole policy of who may send
+///      and receive stands there. Approvals, permits and cancellations move no coin and ask nothing
+///      of the account's standing.
+contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
+    using SafeCast for uint256;
+
+    /// @param available What could be minted at `updatedAt`.
+    struct MintLimit {
+        uint128 capacity;
+        uint128 refillPerSecond;
+        uint128 available;
+        uint40 updatedAt;
+    }
+
+    uint8 private constant SYSTEM = 16;
+    uint8 private constant ALL_KINDS = 31;
+
+    bytes32 private constant TRANSFER_WITH_AUTHORIZATION_TYPEHASH =
+        keccak256(
+            "TransferWithAuthorization(address from,address to,uint256 value,"
+            "uint256 validAfter,uint256 validBefore,bytes32 nonce)"
+        );
+    bytes32 private constant RECEIVE_WITH_AUTHORIZATION_TYPEHASH =
+        keccak256(
+            "ReceiveWithAuthorization(address from,address to,uint256 value,"
+            "uint256 validAfter,uint256 validBefore,bytes32 nonce)"
+        );
+    bytes32 private constant CANCEL_AUTHORIZATION_TYPEHASH =
+        keccak256("CancelAuthorization(address authorizer,bytes32 nonce)");
+
+    // One word per account, so that a transfer learns standing and balance from the same slot.
+    // OpenZeppelin's own balances and total supply stay empty.
+    mapping(address account => Account) private _accounts;
+    // The sum of all balances: because it fits 128 bits, so does every balance.
+    uint128 private _supply;
+    bool private _paused;
+
+    mapping(address minter => MintLimit) private _mintLimits;
+    mapping(bytes32 ref => bool) private _mintReferences;
+    mapping(bytes32 ref => bool) private _seizureReferences;
+    mapping(address account => mapping(bytes32 ref => bool)) private _redemptionReferences;
+    // 256 nonces a word: the word by the nonce's upper 248 bits, the bit by its low 8.
+    mapping(address authorizer => mapping(uint248 word => uint256)) private _usedNonces;
+
+    constructor(
+        address authority
+    ) ERC20("Plaza Coin", "PLZ") ERC20Permit("Plaza Coin") AccessManaged(authority) {}
+
+    // ------------------------------------------------------------- membership
+
+    function admit(address account, uint8 kinds, uint40 memberUntil) external restricted {
+        _admit(account, kinds, memberUntil);
+    }
+
+    function admitMany(
+        address[] calldata accounts,
+        uint8 kinds,
+        uint40 memberUntil
+    ) external restricted {
+        for (uint256 i = 0; i < accounts.length; ++i) _admit(accounts[i], kinds, memberUntil);
+    }
+
+    function _admit(address account, uint8 kinds, uint40 memberUntil) private {
+        if (account == address(0)) revert ERC20InvalidReceiver(account);
+        if (kinds == 0 || kinds > ALL_KINDS) revert InvalidKinds(kinds);
+        if (memberUntil <= block.timestamp) revert InvalidMemberUntil(memberUntil, block.timestamp);
+        Account storage member = _accounts[account];
+        bool system = kinds & SYSTEM != 0;
+        // Else a frozen account could be put out of the reach of seizure ...
+        if (system && member.frozen) revert AccountIsFrozen(account);
+        // ... and the coin of a system member be brought into it.
+        if (!system && member.kinds & SYSTEM != 0) revert SystemAccount(account);
+        member.memberUntil = memberUntil;
+        member.kinds = kinds;
+        emit MemberAdmitted(account, kinds, memberUntil);
+    }
+
+    function expel(address account) external restricted {
+        Account storage member = _accounts[account];
+        if (block.timestamp >= member.memberUntil) revert NotAMember(account, member.memberUntil);
+        member.memberUntil = block.timestamp.toUint40();
+        emit MemberExpelled(account);
+    }
+
+    function freeze(address account, bytes32 reason) external restricted {
+        Account storage member = _accounts[account];
+        // An expired member may be frozen: its coin may still have to be seized.
+        if (member.kinds == 0) revert NotAMember(account, 0);
+        if (member.kinds & SYSTEM != 0) revert SystemAccount(account);
+        if (member.frozen) revert AccountIsFrozen(account);
+        member.frozen = true;
+        emit AccountFrozen(account, reason);
+    }
+
+    function unfreeze(address account) external restricted {
+        Account storage member = _accounts[account];
+        if (!member.frozen) revert AccountNotFrozen(account);
+        member.frozen = false;
+        emit AccountUnfrozen(account);
+    }
+
+    function seize(address from, address to, uint256 amount, bytes32 ref) external restricted {
+        if (amount == 0) revert AmountIsZero();
+        // Zero would make a mint or a burn of it.
+        if (from == address(0)) revert ERC20InvalidSender(from);
+        if (to == address(0)) revert ERC20InvalidReceiver(to);
+        _useReference(_seizureReferences, ref);
+        _move(from, to, amount, true);
+        emit Seized(from, to, amount, ref);
+    }
+
+    function pause() external restricted {
+        if (_paused) revert CoinPaused();
+        _paused = true;
+        emit Paused(msg.sender);
+    }
+
+    function unpause() external restricted {
+        if (!_paused) revert CoinNotPaused();
+        _paused = false;
+        emit Unpaused(msg.sender);
+    }
+
+    function accountOf(address account) external view returns (Account memory) {
+        return _accounts[account];
+    }
+
+    function inGoodStanding(address account) external view returns (bool) {
+        Account memory member = _accounts[account];
+        return block.timestamp < member.memberUntil && !member.frozen;
+    }
+
+    function paused() external view returns (bool) {
+        return _paused;
+    }
+
+    // --------------------------------------------------------- money in and out
+
+    function mint(address to, uint256 amount, bytes32 ref) external restricted {
+        if (amount == 0) revert AmountIsZero();
+        _useReference(_mintReferences, ref);
+        MintLimit storage limit = _mintLimits[msg.sender];
+        uint256 available = _available(limit);
+        if (amount > available) revert MintLimitExceeded(msg.sender, amount, available);
+        limit.available = (available - amount).toUint128();
+        limit.updatedAt = block.timestamp.toUint40();
+        _mint(to, amount);
+        emit Minted(msg.sender, to, amount, ref);
+    }
+
+    function redeem(uint256 amount, bytes32 ref) external {
+        if (amount == 0) revert AmountIsZero();
+        _useReference(_redemptionReferences[msg.sender], ref);
+        _burn(msg.sender, amount);
+        emit Redeemed(msg.sender, amount, ref);
+    }
+
+    function setMintLimit(
+        address minter,
+        uint128 capacity,
+        uint128 refillPerSecond
+    ) external restricted {
+        MintLimit storage limit = _mintLimits[minter];
+        // Only a minter never seen starts full: setting a limit again must not hand out a second
+        // allowance.
+        uint256 available = limit.updatedAt == 0 ? capacity : _available(limit);
+        _mintLimits[minter] = MintLimit({
+            capacity: capacity,
+            refillPerSecond: refillPerSecond,
+            available: Math.min(available, capacity).toUint128(),
+            updatedAt: block.timestamp.toUint40()
+        });
+        emit MintLimitSet(minter, capacity, refillPerSecond);
+    }
+
+    function mintLimitOf(
+        address minter
+    ) external view returns (uint128 capacity, uint128 refillPerSecond, uint256 available) {
+        MintLimit storage limit = _mintLimits[minter];
+        return (limit.capacity, limit.refillPerSecond, _available(limit));
+    }
+
+    function mintReferenceUsed(bytes32 ref) external view returns (bool) {
+        return _mintReferences[ref];
+    }
+
+    function redemptionReferenceUsed(address account, bytes32 ref) external view returns (bool) {
+        return _redemptionReferences[account][ref];
+    }
+
+    function seizureReferenceUsed(bytes32 ref) external view returns (bool) {
+        return _seizureReferences[ref];
+    }
+
+    function _available(MintLimit storage limit) private view returns (uint256) {
+        uint256 refilled = (block.timestamp - limit.updatedAt) * limit.refillPerSecond;
+        return Math.min(limit.capacity, limit.available + refilled);
+    }
+
+    function _useReference(mapping(bytes32 ref => bool) storage used, bytes32 ref) private {
+        if (used[ref]) revert ReferenceUsed(ref);
+        used[ref] = true;
+    }
+
+    // ---------------------------------------------------------------- transfers
+
+    function transferWithMemo(address to, uint256 amount, bytes32 memo) external returns (bool) {
+        _transfer(msg.sender, to, amount);
+        emit TransferMemo(msg.sender, to, amount, memo);
+        return true;
+    }
+
+    function transferFromWithMemo(
+        address from,
+        address to,
+        uint256 amount,
+        bytes32 memo
+    ) external returns (bool) {
+        _spendAllowance(from, msg.sender, amount);
+        _transfer(from, to, amount);
+        emit TransferMemo(from, to, amount, memo);
+        return true;
+    }
+
+    function transferMany(Payment[] calldata payments) external returns (bool) {
+        for (uint256 i = 0; i < payments.length; ++i) {
+            Payment calldata payment = payments[i];
+            _transfer(msg.sender, payment.to, payment.amount);
+            emit TransferMemo(msg.sender, payment.to, payment.amount, payment.memo);
+        }
+        return true;
+    }
+
+    // ----------------------------------------------------------------- EIP-3009
+
+    function transferWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external {
+        bytes32 typehash = TRANSFER_WITH_AUTHORIZATION_TYPEHASH;
+        bytes32 digest = _digest(typehash, from, to, value, validAfter, validBefore, nonce);
+        _requireSigned(from, digest, v, r, s);
+        _transferAuthorized(from, to, value, validAfter, validBefore, nonce);
+    }
+
+    function transferWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce,
+        bytes calldata signature
+    ) external {
+        bytes32 typehash = TRANSFER_WITH_AUTHORIZATION_TYPEHASH;
+        bytes32 digest = _digest(typehash, from, to, value, validAfter, validBefore, nonce);
+        _requireSigned(from, digest, signature);
+        _transferAuthorized(from, to, value, validAfter, validBefore, nonce);
+    }
+
+    function receiveWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external {
+        if (msg.sender != to) revert CallerNotReceiver(msg.sender, to);
+        bytes32 typehash = RECEIVE_WITH_AUTHORIZATION_TYPEHASH;
+        bytes32 digest = _digest(typehash, from, to, value, validAfter, validBefore, nonce);
+        _requireSigned(from, digest, v, r, s);
+        _transferAuthorized(from, to, value, validAfter, validBefore, nonce);
+    }
+
+    function receiveWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce,
+        bytes calldata signature
+    ) external {
+        if (msg.sender != to) revert CallerNotReceiver(msg.sender, to);
+        bytes32 typehash = RECEIVE_WITH_AUTHORIZATION_TYPEHASH;
+        bytes32 digest = _digest(typehash, from, to, value, validAfter, validBefore, nonce);
+        _requireSigned(from, digest, signature);
+        _transferAuthorized(from, to, value, validAfter, validBefore, nonce);
+    }
+
+    function cancelAuthorization(
+        address authorizer,
+        bytes32 nonce,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external {
+        _requireSigned(authorizer, _cancelDigest(authorizer, nonce), v, r, s);
+        _useNonce(authorizer, nonce);
+        emit AuthorizationCanceled(authorizer, nonce);
+    }
+
+    function cancelAuthorization(
+        address authorizer,
+        bytes32 nonce,
+        bytes calldata signature
+    ) external {
+        _requireSigned(authorizer, _cancelDigest(authorizer, nonce), signature);
+        _useNonce(authorizer, nonce);
+        emit AuthorizationCanceled(authorizer, nonce);
+    }
+
+    function authorizationState(address authorizer, bytes32 nonce) external view returns (bool) {
+        return _usedNonces[authorizer][uint248(uint256(nonce) >> 8)] & _nonceBit(nonce) != 0;
+    }
+
+    function _transferAuthorized(
+        address from,
+        address to,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce
+    ) private {
+        if (block.timestamp <= validAfter) {
+            revert AuthorizationNotYetValid(validAfter, block.timestamp);
+        }
+        if (block.timestamp >= validBefore) {
+            revert AuthorizationExpired(validBefore, block.timestamp);
+        }
+        _useNonce(from, nonce);
+        emit AuthorizationUsed(from, nonce);
+        _transfer(from, to, value);
+    }
+
+    function _useNonce(address authorizer, bytes32 nonce) private {
+        mapping(uint248 => uint256) storage words = _usedNonces[authorizer];
+        uint248 position = uint248(uint256(nonce) >> 8);
+        uint256 word = words[position];
+        uint256 bit = _nonceBit(nonce);
+        if (word & bit != 0) revert AuthorizationAlreadyUsed(authorizer, nonce);
+        words[position] = word | bit;
+    }
+
+    function _nonceBit(bytes32 nonce) private pure returns (uint256) {
+        return 1 << (uint256(nonce) & 0xff);
+    }
+
+    function _digest(
+        bytes32 typehash,
+        address from,
+        address to,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce
+    ) private view returns (bytes32) {
+        return
+            _hashTypedDataV4(
+                keccak256(abi.encode(typehash, from, to, value, validAfter, validBefore, nonce))
+            );
+    }
+
+    function _cancelDigest(address authorizer, bytes32 nonce) private view returns (bytes32) {
+        return
+            _hashTypedDataV4(
+                keccak256(abi.encode(CANCEL_AUTHORIZATION_TYPEHASH, authorizer, nonce))
+            );
+    }
+
+    function _requireSigned(
+        address signer,
+        bytes32 digest,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) private pure {
+        (address recovered, , ) = ECDSA.tryRecover(digest, v, r, s);
+        // A failed recovery is the zero address, which must not pass for a signer.
+        if (recovered != signer || recovered == address(0)) revert InvalidSignature(signer);
+    }
+
+    function _requireSigned(
+        address signer,
+        bytes32 digest,
+        bytes calldata signature
+    ) private view {
+        if (!SignatureChecker.isValidSignatureNowCalldata(signer, digest, signature)) {
+            revert InvalidSignature(signer);
+        }
+    }
+
+    // ----------------------------------------------------- ERC-20 over the word
+
+    function decimals() public pure override returns (uint8) {
+        return 6;
+    }
+
+    function totalSupply() public view override returns (uint256) {
+        return _supply;
+    }
+
+    function balanceOf(address account) public view override returns (uint256) {
+        return _accounts[account].balance;
+    }
+
+    function _update(address from, address to, uint256 amount) internal override {
+        _move(from, to, amount, false);
+    }
+
+    /// @dev Move coin: a mint when `from` is zero, a burn when `to` is. The rules, all of them:
+    ///      who sends is a current member and not frozen, or is being seized: frozen and not of the
+    ///      system; who receives is a current member and not frozen; nothing moves while paused,
+    ///      but seizures and burns.
+    function _move(address from, address to, uint256 amount, bool seizing) private {
+        if (_paused && !seizing && to != address(0)) revert CoinPaused();
+
+        if (from == address(0)) {
+            _supply = (_supply + amount).toUint128();
+        } else {
+            Account storage sender = _accounts[from];
+            if (seizing) {
+                if (sender.kinds & SYSTEM != 0) revert SystemAccount(from);
+                if (!sender.frozen) revert AccountNotFrozen(from);
+            } else {
+                _requireGoodStanding(from, sender);
+            }
+            uint256 balance = sender.balance;
+            if (amount > balance) revert ERC20InsufficientBalance(from, balance, amount);
+            unchecked {
+                sender.balance = uint128(balance - amount);
+            }
+        }
+
+        if (to == address(0)) {
+            unchecked {
+                // The sender had the amount, and the supply is the sum of all balances.
+                _supply -= uint128(amount);
+            }
+        } else {
+            // Read after the sender was written, so that paying oneself changes nothing.
+            Account storage receiver = _accounts[to];
+            _requireGoodStanding(to, receiver);
+            unchecked {
+                // No more than the supply, which fits.
+                receiver.balance += uint128(amount);
+            }
+        }
+
+        emit Transfer(from, to, amount);
+    }
+
+    function _requireGoodStanding(address account, Account storage member) private view {
+        if (block.timestamp >= member.memberUntil) revert NotAMember(account, member.memberUntil);
+        if (member.frozen) revert AccountIsFrozen(account);
+    }
+}
