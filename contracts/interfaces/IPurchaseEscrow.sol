@@ -86,6 +86,8 @@ interface IPurchaseEscrow {
 
     // ----------------------------------------------------------------- errors
 
+    /// @notice There is no contract at the address given as the coin.
+    error InvalidCoin(address coin);
     error InvalidTerms(string reason);
     error InvalidAmount(uint256 amount, uint256 limit);
     error InvalidFee(uint16 feeBps, uint16 minFeeBps, uint16 maxFeeBps);
