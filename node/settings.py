@@ -1,0 +1,55 @@
+"""One typed settings object: defaults, then PLAZA_* environment variables, then flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DAY = 86_400
+
+
+class Settings(BaseSettings):
+    """How this node runs. Times are seconds, amounts atomic units."""
+
+    model_config = SettingsConfigDict(env_prefix="PLAZA_", extra="ignore")
+
+    data: Path = Field(Path("data"), description="folder of chain state, database, keys, manifest")
+    network: str = Field("plaza", description="name of the network in the manifest")
+
+    chain: str = Field(
+        "auto", description='"auto" (anvil, else tester), "anvil", "tester", or a JSON-RPC URL'
+    )
+    chain_id: int = Field(4242, gt=0)
+    rpc_port: int = Field(8545, ge=0, le=65_535, description="JSON-RPC of a local chain; 0: any")
+    genesis_time: int | None = Field(None, description="unix time of block 0; None: now")
+    anvil: Path | None = Field(None, description="the anvil binary; None: look for it")
+    finality_depth: int = Field(0, ge=0, description="blocks to wait before a log counts")
+
+    host: str = "127.0.0.1"
+    port: int = Field(8400, ge=0, le=65_535, description="the bridge's port; 0: any")
+    public_url: str | None = Field(None, description="the bridge as others reach it")
+    database_url: str | None = Field(None, description="None: SQLite in the data folder")
+    passphrase_file: Path | None = Field(
+        None, description="file with the seed's passphrase; None: one made in the data folder"
+    )
+
+    default_fee_bps: int = Field(250, ge=0, le=10_000)
+    default_dispute_window: int = Field(7 * DAY, ge=0, le=2**32 - 1)
+    authorize_within: int = Field(7 * DAY, gt=0)
+    reclaim_after: int = Field(120 * DAY, gt=0)
+    membership_seconds: int = Field(10 * 365 * DAY, gt=0)
+    mint_capacity: int = Field(10**15, description="the treasury's mint limit, in atomic units")
+    mint_refill_per_second: int = Field(10**10, description="and how fast it refills")
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def store_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.data / 'plaza.db'}"
+
+    @property
+    def manifest_path(self) -> Path:
+        return self.data / "network.json"

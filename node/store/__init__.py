@@ -1,0 +1,123 @@
+"""The node's database: SQLite by default, PostgreSQL when outgrown.
+
+Work on the database is a plain function of a session, `def work(session) -> result`, that
+`Store.read` and `Store.write` run as one transaction on a thread of the store's own. So a
+transaction cannot wait for the network (there is nothing to await in it), it crosses to a thread
+once and not once a statement, and its commit is durable before the caller goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_BUSY_MILLISECONDS = 30_000  # how long another process may hold SQLite's write lock
+_THREADS = 4
+
+Result = TypeVar("Result")
+
+
+class Store:
+    """Transactions over one database.
+
+    Args:
+        url: a SQLAlchemy URL, "sqlite:///path/to/plaza.db" or "postgresql+psycopg://…".
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self._reader = create_engine(url, pool_size=_THREADS)
+        self._read_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store-read")
+        if self.is_sqlite:
+            # SQLite has one writer: one thread queues the writers of this process fairly, and
+            # BEGIN IMMEDIATE with a busy timeout queues those of other processes.
+            self._writer = create_engine(url, pool_size=1, max_overflow=0)
+            self._write_threads = ThreadPoolExecutor(1, thread_name_prefix="store-write")
+            _set_up_sqlite(self._reader, begin="BEGIN")
+            _set_up_sqlite(self._writer, begin="BEGIN IMMEDIATE")
+        else:
+            self._writer = self._reader
+            self._write_threads = self._read_threads
+
+    async def read(self, work: Callable[[Session], Result]) -> Result:
+        """Run `work` on one consistent state; what it changes is not kept."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._read_threads, self.read_now, work
+        )
+
+    async def write(self, work: Callable[[Session], Result]) -> Result:
+        """Run `work` as one transaction: committed when this returns, or not at all.
+
+        Cancelling the caller does not undo the work: it may still commit.
+        """
+        return await asyncio.get_running_loop().run_in_executor(
+            self._write_threads, self.write_now, work
+        )
+
+    def read_now(self, work: Callable[[Session], Result]) -> Result:
+        """`read` for callers without an event loop (command line, tests)."""
+        with Session(self._reader, expire_on_commit=False) as session:
+            return work(session)
+
+    def write_now(self, work: Callable[[Session], Result]) -> Result:
+        """`write` for callers without an event loop (command line, tests)."""
+        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+            return work(session)
+
+    def close(self) -> None:
+        """Wait for the work under way and close the connections."""
+        self._write_threads.shutdown()
+        self._read_threads.shutdown()
+        self._writer.dispose()
+        self._reader.dispose()
+
+
+def migrate(url: str) -> None:
+    """Bring the database at `url` to the newest schema; changes nothing where it is there."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        path = Path(parsed.database)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600, exist_ok=True)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = create_engine(parsed)
+    try:
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+def _set_up_sqlite(engine: Engine, begin: str) -> None:
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        # The driver must not open transactions on its own: "begin" below does.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")  # a committed intention survives a power cut
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+
+if sqlite3.sqlite_version_info < (3, 35):  # RETURNING
+    raise ImportError(f"SQLite 3.35 or newer is needed, not {sqlite3.sqlite_version}")

@@ -1,0 +1,497 @@
+"""Every table of the node, in the order in which an intention becomes a fact.
+
+merchants, api_keys            who may ask
+accounts … purchases           what was asked for (resources)
+idempotency_keys               which request asked for it
+operations → chain_txs         how it is carried out (written by the bridge, then the outbox)
+blocks … escrow_orders         what the chain says (written by the indexer alone)
+undo_log                       how to take back what a rolled-back block said
+events                         what is told to the outside
+
+Amounts are integers of atomic units; chain times and `created_at` are UTC unix seconds; hashes,
+addresses (checksummed) and calldata are 0x-prefixed hex strings.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    Numeric,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeEngine
+
+
+class Amount(TypeDecorator[int]):
+    """A non-negative or signed integer of atomic units, exact at any size.
+
+    NUMERIC on PostgreSQL; decimal text on SQLite, whose integers end at 64 bits.
+    """
+
+    impl = Numeric(39, 0)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String(40))
+        return dialect.type_descriptor(Numeric(39, 0))
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"an amount is an int of atomic units, not {value!r}")
+        return str(value) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
+        return None if value is None else int(value)
+
+
+# SQLite counts up only INTEGER primary keys.
+Sequence64 = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {  # noqa: RUF012  (read by SQLAlchemy, never changed)
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+    }
+
+
+# ------------------------------------------------------------------------------- who may ask
+
+
+class Merchant(Base):
+    """A shop on the platform; everything below belongs to one."""
+
+    __tablename__ = "merchants"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(120), unique=True)
+    fee_bps: Mapped[int]
+    dispute_window: Mapped[int]  # seconds
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class ApiKey(Base):
+    """A key of a merchant. Only the SHA-256 of the secret is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    name: Mapped[str] = mapped_column(String(120))
+    prefix: Mapped[str] = mapped_column(String(16))
+    secret_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[str]]
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    revoked_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+# ----------------------------------------------------------------------- what was asked for
+
+
+class AccountStatus(StrEnum):
+    PENDING = "pending"  # admission is on its way
+    ACTIVE = "active"
+    FROZEN = "frozen"
+    EXPIRED = "expired"  # expelled, or the membership ran out
+    FAILED = "failed"
+
+
+class Account(Base):
+    """A member of the network as a merchant knows it: managed by the node, or external."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (
+        UniqueConstraint("merchant_id", "address"),
+        UniqueConstraint("merchant_id", "reference"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    reference: Mapped[str | None] = mapped_column(String(120))  # the merchant's own name for it
+    address: Mapped[str] = mapped_column(String(42), index=True)
+    # Position below the managed branch of the sealed seed; None for an external account.
+    managed_index: Mapped[int | None] = mapped_column(Integer, unique=True)
+    kinds: Mapped[int]  # bit set as in the coin
+    member_until: Mapped[int] = mapped_column(BigInteger)  # as asked for; members has the fact
+    status: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class MoveStatus(StrEnum):
+    """Of a top-up, a redemption and a transfer."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+_NOT_SPENT = text("status NOT IN ('failed', 'canceled')")
+
+
+class TopUp(Base):
+    """Money received, to be minted once as coin."""
+
+    __tablename__ = "topups"
+    __table_args__ = (
+        # A fiat reference counts once; a failed top-up frees it for another try.
+        Index(
+            "uq_topups_reference",
+            "merchant_id",
+            "reference",
+            unique=True,
+            sqlite_where=_NOT_SPENT,
+            postgresql_where=_NOT_SPENT,
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    amount: Mapped[int] = mapped_column(Amount)
+    reference: Mapped[str] = mapped_column(String(120))
+    ref: Mapped[str] = mapped_column(String(66), index=True)
+    status: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class Redemption(Base):
+    """Coin to be burned for a payout of money."""
+
+    __tablename__ = "redemptions"
+    __table_args__ = (
+        Index(
+            "uq_redemptions_reference",
+            "merchant_id",
+            "reference",
+            unique=True,
+            sqlite_where=_NOT_SPENT,
+            postgresql_where=_NOT_SPENT,
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    amount: Mapped[int] = mapped_column(Amount)
+    reference: Mapped[str] = mapped_column(String(120))
+    ref: Mapped[str] = mapped_column(String(66), index=True)
+    status: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class Transfer(Base):
+    """Coin from one account of the merchant to any member."""
+
+    __tablename__ = "transfers"
+    __table_args__ = (UniqueConstraint("from_address", "nonce"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    from_account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    from_address: Mapped[str] = mapped_column(String(42))
+    to_address: Mapped[str] = mapped_column(String(42))
+    amount: Mapped[int] = mapped_column(Amount)
+    memo: Mapped[str | None] = mapped_column(String(200))
+    nonce: Mapped[str] = mapped_column(String(66), index=True)  # of the EIP-3009 authorization
+    status: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class PurchaseStatus(StrEnum):
+    CREATED = "created"
+    AUTHORIZED = "authorized"
+    SHIPPED = "shipped"  # the shop's word; moves no money
+    DELIVERED = "delivered"
+    RELEASED = "released"
+    REFUNDED = "refunded"  # all that was released has been paid back
+    VOIDED = "voided"
+    RECLAIMED = "reclaimed"
+
+
+class Purchase(Base):
+    """One order at one seller. Its coin stands in escrow_orders, under the same order hash."""
+
+    __tablename__ = "purchases"
+    __table_args__ = (
+        UniqueConstraint("merchant_id", "order_id"),
+        Index("ix_purchases_merchant_status", "merchant_id", "status", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
+    order_id: Mapped[str] = mapped_column(String(120))
+    payer_account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    payee_account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    amount: Mapped[int] = mapped_column(Amount)
+    fee_bps: Mapped[int]
+    # The terms as the contract's ABI names them; integers as decimal strings where over 2^53.
+    terms: Mapped[dict[str, Any]]
+    order_hash: Mapped[str] = mapped_column(String(66), unique=True)
+    status: Mapped[str] = mapped_column(String(16))
+    tracking: Mapped[str | None] = mapped_column(String(200))
+    error: Mapped[str | None] = mapped_column(Text)  # of the last failed operation
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    authorized_at: Mapped[int | None] = mapped_column(BigInteger)  # block times, and shipped_at
+    shipped_at: Mapped[int | None] = mapped_column(BigInteger)
+    delivered_at: Mapped[int | None] = mapped_column(BigInteger)
+    closed_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class IdempotencyKey(Base):
+    """Written in the transaction that creates the resource; lives as long as the resource."""
+
+    __tablename__ = "idempotency_keys"
+
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_hash: Mapped[str] = mapped_column(String(64))  # SHA-256 of method, path, body
+    status_code: Mapped[int]
+    resource_type: Mapped[str] = mapped_column(String(24))
+    resource_id: Mapped[str] = mapped_column(String(40))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+# ------------------------------------------------------------------------ how it is carried out
+
+
+class OperationStatus(StrEnum):
+    QUEUED = "queued"
+    SUBMITTED = "submitted"  # signed and stored; on the network or about to be
+    DONE = "done"  # a canonical block holds it (written by the indexer)
+    FAILED = "failed"  # refused before it was signed, or reverted on chain
+    CANCELED = "canceled"
+    CONFLICT = "conflict"  # a stranger used the nonce; people must look
+
+
+class Operation(Base):
+    """One intention to act on chain: the call to make, by which signer, for which resource."""
+
+    __tablename__ = "operations"
+    __table_args__ = (
+        Index("ix_operations_status_id", "status", "id"),
+        Index("ix_operations_resource", "resource_type", "resource_id"),
+        Index("ix_operations_debit", "debit_address", "status"),
+        UniqueConstraint("kind", "ref", "attempt"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)  # time-ordered: queue order
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    # "account.admit", "topup.mint", "redemption.burn", "transfer.send", "purchase.authorize", …
+    kind: Mapped[str] = mapped_column(String(40))
+    # What makes the action unique on chain (order hash, EIP-3009 nonce, mint reference) …
+    ref: Mapped[str] = mapped_column(String(66))
+    # … and which try at it this is: a failed one may be asked for again.
+    attempt: Mapped[int] = mapped_column(default=1)
+    resource_type: Mapped[str] = mapped_column(String(24))
+    resource_id: Mapped[str] = mapped_column(String(40))
+    signer: Mapped[str] = mapped_column(String(40))  # "operator", "treasury", "managed:17"
+    to_address: Mapped[str] = mapped_column(String(42))
+    calldata: Mapped[str] = mapped_column(Text)
+    # Coin this takes from an account once it lands: counts against what is available until then.
+    debit_address: Mapped[str | None] = mapped_column(String(42))
+    debit_amount: Mapped[int] = mapped_column(Amount, default=0)
+    # Coin on its way in to an account, shown as pending until it lands.
+    credit_address: Mapped[str | None] = mapped_column(String(42), index=True)
+    credit_amount: Mapped[int] = mapped_column(Amount, default=0)
+    status: Mapped[str] = mapped_column(String(16))
+    error_code: Mapped[str | None] = mapped_column(String(64))  # "NotAMember", "reverted", …
+    error: Mapped[str | None] = mapped_column(Text)
+    tx_hash: Mapped[str | None] = mapped_column(String(66))
+    block_number: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class Sender(Base):
+    """A signer's next nonce, and the worker that leads for it."""
+
+    __tablename__ = "senders"
+
+    address: Mapped[str] = mapped_column(String(42), primary_key=True)
+    next_nonce: Mapped[int] = mapped_column(BigInteger)
+    lease_owner: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class ChainTxStatus(StrEnum):
+    SIGNED = "signed"  # its bytes are stored, and may be on the network
+    MINED = "mined"
+    CONFLICT = "conflict"
+
+
+class ChainTx(Base):
+    """A nonce taken for an operation. The row exists before anything is broadcast."""
+
+    __tablename__ = "chain_txs"
+    __table_args__ = (
+        UniqueConstraint("sender", "nonce"),
+        Index("ix_chain_txs_status", "status", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(Sequence64, primary_key=True, autoincrement=True)
+    operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id"), index=True)
+    sender: Mapped[str] = mapped_column(String(42))
+    nonce: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[str] = mapped_column(String(16))
+    # Where it was mined: kept when the chain goes back, so that it can be sent again in order
+    # and, on a development chain, at the time of its first block.
+    block_number: Mapped[int | None] = mapped_column(BigInteger)
+    block_timestamp: Mapped[int | None] = mapped_column(BigInteger)
+    transaction_index: Mapped[int | None] = mapped_column(Integer)
+    succeeded: Mapped[bool | None]
+
+
+class TxAttempt(Base):
+    """The signed bytes of a chain transaction; the same bytes are sent again, never others."""
+
+    __tablename__ = "tx_attempts"
+
+    hash: Mapped[str] = mapped_column(String(66), primary_key=True)
+    chain_tx_id: Mapped[int] = mapped_column(ForeignKey("chain_txs.id"), index=True)
+    raw: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+# ----------------------------------------------------------------------- what the chain says
+
+
+class Block(Base):
+    """A canonical block the indexer has read, for parent checks and rollback."""
+
+    __tablename__ = "blocks"
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    hash: Mapped[str] = mapped_column(String(66))
+    parent_hash: Mapped[str] = mapped_column(String(66))
+    timestamp: Mapped[int] = mapped_column(BigInteger)
+
+
+class Member(Base):
+    """An address's standing and balance in the coin."""
+
+    __tablename__ = "members"
+
+    address: Mapped[str] = mapped_column(String(42), primary_key=True)
+    balance: Mapped[int] = mapped_column(Amount, default=0)
+    kinds: Mapped[int] = mapped_column(default=0)
+    member_until: Mapped[int] = mapped_column(BigInteger, default=0)
+    frozen: Mapped[bool] = mapped_column(default=False)
+
+
+class LedgerEntry(Base):
+    """One change of one address's balance, from one Transfer log."""
+
+    __tablename__ = "ledger_entries"
+    __table_args__ = (
+        UniqueConstraint("block_number", "log_index", "address"),
+        Index("ix_ledger_entries_address", "address", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(Sequence64, primary_key=True, autoincrement=True)
+    block_number: Mapped[int] = mapped_column(BigInteger, index=True)
+    block_timestamp: Mapped[int] = mapped_column(BigInteger)
+    log_index: Mapped[int]
+    tx_hash: Mapped[str] = mapped_column(String(66))
+    address: Mapped[str] = mapped_column(String(42))
+    delta: Mapped[int] = mapped_column(Amount)
+    balance_after: Mapped[int] = mapped_column(Amount)
+    counterparty: Mapped[str] = mapped_column(String(42))
+    # "topup", "redemption", "transfer", "authorize", "release", "fee", "void", "refund", …
+    kind: Mapped[str] = mapped_column(String(24))
+    ref: Mapped[str | None] = mapped_column(String(66))  # order hash, nonce, memo, mint reference
+
+
+class EscrowOrder(Base):
+    """One order hash in the escrow, whoever acted on it: running totals of its logs."""
+
+    __tablename__ = "escrow_orders"
+
+    order_hash: Mapped[str] = mapped_column(String(66), primary_key=True)
+    payer: Mapped[str] = mapped_column(String(42), index=True)
+    payee: Mapped[str] = mapped_column(String(42), index=True)
+    authorized: Mapped[int] = mapped_column(Amount)
+    held: Mapped[int] = mapped_column(Amount)
+    released: Mapped[int] = mapped_column(Amount, default=0)
+    fee: Mapped[int] = mapped_column(Amount, default=0)
+    repayment: Mapped[int] = mapped_column(Amount, default=0)
+    voided: Mapped[int] = mapped_column(Amount, default=0)
+    refunded: Mapped[int] = mapped_column(Amount, default=0)
+    reclaimed: Mapped[int] = mapped_column(Amount, default=0)
+    dispute_deadline: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class Claimable(Base):
+    """Coin the escrow keeps for a receiver that could not take it."""
+
+    __tablename__ = "claimables"
+
+    address: Mapped[str] = mapped_column(String(42), primary_key=True)
+    amount: Mapped[int] = mapped_column(Amount)
+
+
+class Supply(Base):
+    """The one row of what was ever minted and burned."""
+
+    __tablename__ = "supply"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    minted: Mapped[int] = mapped_column(Amount)
+    burned: Mapped[int] = mapped_column(Amount)
+
+
+class UndoEntry(Base):
+    """A row as it stood before a block changed it; rolled back newest first.
+
+    `before` is None where the block inserted the row. Covers every table the indexer writes,
+    resources included; blocks themselves are simply deleted.
+    """
+
+    __tablename__ = "undo_log"
+
+    id: Mapped[int] = mapped_column(Sequence64, primary_key=True, autoincrement=True)
+    block_number: Mapped[int] = mapped_column(BigInteger, index=True)
+    table_name: Mapped[str] = mapped_column(String(32))
+    key: Mapped[str] = mapped_column(String(66))
+    before: Mapped[dict[str, Any] | None]
+
+
+# ------------------------------------------------------------------- what is told to the outside
+
+
+class Event(Base):
+    """Something that happened to a merchant's resource, in order of `seq`."""
+
+    __tablename__ = "events"
+    __table_args__ = (Index("ix_events_merchant_seq", "merchant_id", "seq"),)
+
+    seq: Mapped[int] = mapped_column(Sequence64, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(40), unique=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
+    type: Mapped[str] = mapped_column(String(40))  # "purchase.authorized", "topup.succeeded", …
+    resource_type: Mapped[str] = mapped_column(String(24))
+    resource_id: Mapped[str] = mapped_column(String(40), index=True)
+    # The transaction and type that caused it: the same log indexed again tells nothing new.
+    cause: Mapped[str | None] = mapped_column(String(160), unique=True)
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[int] = mapped_column(BigInteger)
