@@ -1,0 +1,72 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# Each first installs what it needs: Python packages into .venv, npm packages into node_modules,
+# compiled contracts into contracts/artifacts.
+
+PYTHON ?= python3
+ORDERS ?=
+LIMIT ?= 1000
+CHAIN ?= auto
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+STAMPS := .make
+
+.PHONY: help setup build demo test lint format bench clean
+
+help:
+	@echo "make demo    replay 1,000 marketplace orders through a local chain (ORDERS=DIR for genuine Olist files)"
+	@echo "make test    run every test"
+	@echo "make lint    ruff, mypy, import rules, solhint"
+	@echo "make bench   measure the replay beside the chain's own transfer rate"
+	@echo "make build   compile the contracts and build the wheel"
+	@echo "make clean   remove everything that was installed or built"
+
+setup: $(STAMPS)/python $(STAMPS)/npm contracts/artifacts/.inputs
+
+$(STAMPS)/system:
+	@mkdir -p $(STAMPS)
+	@scripts/system_packages.sh $(PYTHON)
+	@touch $@
+
+$(STAMPS)/python: pyproject.toml constraints.txt | $(STAMPS)/system
+	@echo "setup: Python packages into .venv (about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(STAMPS)/npm: package.json package-lock.json .npmrc | $(STAMPS)/system
+	@echo "setup: npm packages into node_modules (about half a minute)"
+	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+contracts/artifacts/.inputs: $(wildcard contracts/*.sol contracts/*/*.sol) scripts/compile.py scripts/npm-solc $(STAMPS)/python $(STAMPS)/npm
+	@$(BIN)/python scripts/compile.py
+	@touch $@
+
+build: setup
+	@$(BIN)/python -m build --wheel
+
+demo: setup
+	@$(BIN)/plaza replay --data build/demo --fresh --chain $(CHAIN) --limit $(LIMIT) \
+		$(if $(ORDERS),--orders "$(ORDERS)",--generate $(LIMIT))
+
+test: setup
+	@$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	npx --no-install solhint --max-warnings 0 --noPoster 'contracts/**/*.sol' 'tests/contracts/sources/*.sol'
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	@$(BIN)/python scripts/bench_replay.py $(if $(ORDERS),--orders "$(ORDERS)") --limit 2000
+
+clean:
+	rm -rf .venv node_modules .make build dist contracts/artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
