@@ -6,6 +6,7 @@ idempotency_keys               which request asked for it
 operations → chain_txs         how it is carried out (written by the bridge, then the outbox)
 blocks … escrow_orders         what the chain says (written by the indexer alone)
 undo_log                       how to take back what a rolled-back block said
+worker_status                  how far the worker is, for readiness and the chain's clock
 events                         what is told to the outside
 
 Amounts are integers of atomic units; chain times and `created_at` are UTC unix seconds; hashes,
@@ -385,6 +386,8 @@ class Block(Base):
     hash: Mapped[str] = mapped_column(String(66))
     parent_hash: Mapped[str] = mapped_column(String(66))
     timestamp: Mapped[int] = mapped_column(BigInteger)
+    # Its transactions that are not ours: were the block lost, we could only name them.
+    others: Mapped[list[str]] = mapped_column(default=list)
 
 
 class Member(Base):
@@ -395,7 +398,7 @@ class Member(Base):
     address: Mapped[str] = mapped_column(String(42), primary_key=True)
     balance: Mapped[int] = mapped_column(Amount, default=0)
     kinds: Mapped[int] = mapped_column(default=0)
-    member_until: Mapped[int] = mapped_column(BigInteger, default=0)
+    member_until: Mapped[int] = mapped_column(BigInteger, default=0, index=True)
     frozen: Mapped[bool] = mapped_column(default=False)
 
 
@@ -461,10 +464,11 @@ class Supply(Base):
 
 
 class UndoEntry(Base):
-    """A row as it stood before a block changed it; rolled back newest first.
+    """What a row said before a block changed it; rolled back newest first.
 
-    `before` is None where the block inserted the row. Covers every table the indexer writes,
-    resources included; blocks themselves are simply deleted.
+    `before` holds the columns the indexer writes, and is None where the block inserted the row.
+    Covers the tables that are changed in place, resources included; blocks and ledger entries are
+    only ever added, so they are simply deleted.
     """
 
     __tablename__ = "undo_log"
@@ -474,6 +478,24 @@ class UndoEntry(Base):
     table_name: Mapped[str] = mapped_column(String(32))
     key: Mapped[str] = mapped_column(String(66))
     before: Mapped[dict[str, Any] | None]
+
+
+class WorkerStatus(Base):
+    """The one row in which the worker says how it is, several times a second while it lives.
+
+    The chain's clock now is `chain_time` plus the wall seconds since `chain_time_read_at`.
+    """
+
+    __tablename__ = "worker_status"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    heartbeat_at: Mapped[int] = mapped_column(BigInteger)  # wall clock, unix milliseconds
+    head_block: Mapped[int] = mapped_column(BigInteger)  # the chain's newest
+    indexed_block: Mapped[int] = mapped_column(BigInteger)  # the newest in `blocks`
+    chain_time: Mapped[int] = mapped_column(BigInteger)  # unix seconds: of the next block
+    chain_time_read_at: Mapped[int] = mapped_column(BigInteger)  # wall clock, unix milliseconds
+    last_error: Mapped[str | None] = mapped_column(Text)  # None: the last round went well
+    conflicts: Mapped[int] = mapped_column(default=0)  # chain_txs people must look at
 
 
 # ------------------------------------------------------------------- what is told to the outside

@@ -11,6 +11,7 @@ from alembic import op
 
 from node.store.models import Amount
 
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -25,6 +26,7 @@ def upgrade() -> None:
         sa.Column("hash", sa.String(length=66), nullable=False),
         sa.Column("parent_hash", sa.String(length=66), nullable=False),
         sa.Column("timestamp", sa.BigInteger(), nullable=False),
+        sa.Column("others", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("number"),
     )
     op.create_table(
@@ -89,6 +91,9 @@ def upgrade() -> None:
         sa.Column("frozen", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("address"),
     )
+    with op.batch_alter_table("members", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_members_member_until"), ["member_until"], unique=False)
+
     op.create_table(
         "merchants",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -133,6 +138,18 @@ def upgrade() -> None:
             batch_op.f("ix_undo_log_block_number"), ["block_number"], unique=False
         )
 
+    op.create_table(
+        "worker_status",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("heartbeat_at", sa.BigInteger(), nullable=False),
+        sa.Column("head_block", sa.BigInteger(), nullable=False),
+        sa.Column("indexed_block", sa.BigInteger(), nullable=False),
+        sa.Column("chain_time", sa.BigInteger(), nullable=False),
+        sa.Column("chain_time_read_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("conflicts", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
     op.create_table(
         "accounts",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -528,6 +545,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_accounts_address"))
 
     op.drop_table("accounts")
+    op.drop_table("worker_status")
     with op.batch_alter_table("undo_log", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_undo_log_block_number"))
 
@@ -535,6 +553,9 @@ def downgrade() -> None:
     op.drop_table("supply")
     op.drop_table("senders")
     op.drop_table("merchants")
+    with op.batch_alter_table("members", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_members_member_until"))
+
     op.drop_table("members")
     with op.batch_alter_table("ledger_entries", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_ledger_entries_block_number"))
