@@ -168,6 +168,9 @@ class AnvilEngine:
         if not self._birth["own_time"]:
             self._birth["own_time"] = True
             self._write_birth()
+        # A chain that came back some blocks behind started at a later time (`not_before`), below
+        # which anvil refuses a block; its clock goes back first.
+        await self.rpc.call("evm_setTime", timestamp)
         await self.rpc.call("evm_setNextBlockTimestamp", timestamp)
 
     async def save(self) -> None:
