@@ -195,7 +195,9 @@ class AnvilEngine:
         arguments = [
             str(self._binary),
             *("--host", HOST, "--port", str(self._port), "--chain-id", str(self.chain_id)),
-            *("--base-fee", "0", "--gas-price", "0", "--hardfork", "cancun"),
+            # Without the third, wallets are told to offer 1 gwei, which no member has.
+            *("--base-fee", "0", "--gas-price", "0", "--disable-min-priority-fee"),
+            *("--hardfork", "cancun", "--no-cors"),
             *("--gas-limit", str(BLOCK_GAS_LIMIT), "--accounts", "0"),
             *("--prune-history", str(KEPT_STATES), "--timestamp", str(start_time), "--quiet"),
             *(("--load-state", str(loaded)) if loaded else ()),
