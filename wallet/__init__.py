@@ -1,0 +1,61 @@
+"""The member's side of Plaza: keys, a client library, and the `wallet` command.
+
+    from wallet import Coin, KeystoreSigner, Wallet
+
+    with Wallet.open("plaza", signer=KeystoreSigner("main", password=ask)) as wallet:
+        plan = wallet.plan_transfer(to, Coin("12.50"))
+        outcome = wallet.submit(plan, idempotency_key="order-8841").wait(timeout=30)
+
+Names are imported when they are used, so that a command loads no more than it needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wallet.amounts import Coin, format_units
+    from wallet.client import Sent, Wallet
+    from wallet.keys import Keystore
+    from wallet.networks import Networks
+    from wallet.plans import Confirmed, PaymentPlan, Plan, Reverted, StillPending
+    from wallet.signer import KeystoreSigner, Signer
+
+_HOMES = {
+    "Coin": "amounts",
+    "format_units": "amounts",
+    "Sent": "client",
+    "Wallet": "client",
+    "Keystore": "keys",
+    "Networks": "networks",
+    "Confirmed": "plans",
+    "PaymentPlan": "plans",
+    "Plan": "plans",
+    "Reverted": "plans",
+    "StillPending": "plans",
+    "KeystoreSigner": "signer",
+    "Signer": "signer",
+}
+
+__all__ = [
+    "Coin",
+    "Confirmed",
+    "Keystore",
+    "KeystoreSigner",
+    "Networks",
+    "PaymentPlan",
+    "Plan",
+    "Reverted",
+    "Sent",
+    "Signer",
+    "StillPending",
+    "Wallet",
+    "format_units",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

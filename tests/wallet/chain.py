@@ -1,0 +1,323 @@
+"""A real chain for the wallet's tests: anvil with the platform's contracts, and what sits around it.
+
+Nothing here knows the wallet: contracts are driven by their compiled ABIs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from eth_utils import keccak
+from web3 import HTTPProvider, Web3
+from web3.contract import Contract
+
+import contracts
+
+ROOT = Path(__file__).resolve().parents[2]
+ANVIL = ROOT / "node_modules" / ".bin" / "anvil"
+CAST = ROOT / "node_modules" / ".bin" / "cast"
+
+CHAIN_ID = 4242
+COIN = 10**6
+DAY = 86_400
+BUYER, SELLER, SYSTEM = 1, 2, 16
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def running_anvil() -> Iterator[str]:
+    """Yield the URL of an anvil of its own."""
+    port = free_port()
+    command = [str(ANVIL), "--port", str(port), "--chain-id", str(CHAIN_ID), "--silent"]
+    command += ["--base-fee", "0", "--gas-price", "0", "--hardfork", "cancun"]
+    process = subprocess.Popen(command)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(200):
+            try:
+                rpc(url, "eth_chainId")
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def rpc(url: str, method: str, *params: Any) -> Any:
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return json.load(response)["result"]
+
+
+class Platform:
+    """The contracts on a running chain, and the platform's hand on them."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.web3 = Web3(HTTPProvider(url))
+        self.admin, self.operator, self.fee_receiver = self.web3.eth.accounts[:3]
+        manager = self._deploy("AccessManager", self.admin)
+        self.coin = self._deploy("PlatformCoin", manager.address)
+        self.escrow = self._deploy("PurchaseEscrow", self.coin.address)
+        self._references = itertools.count(1)
+        self.send(self.coin.functions.setMintLimit(self.admin, 10**15, 0))
+        self.admit(self.escrow.address, SYSTEM)
+        self.admit(self.fee_receiver, SELLER)
+
+    def _deploy(self, name: str, *arguments: Any) -> Contract:
+        artifact = contracts.load(name)
+        factory = self.web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
+        sent = factory.constructor(*arguments).transact({"from": self.admin})
+        receipt = self.web3.eth.wait_for_transaction_receipt(sent)
+        return self.web3.eth.contract(address=receipt["contractAddress"], abi=artifact.abi)
+
+    def send(self, call: Any, sender: str | None = None) -> Any:
+        """Send a contract call from an account the chain has unlocked, and return its receipt."""
+        sent = call.transact({"from": sender or self.admin})
+        receipt = self.web3.eth.wait_for_transaction_receipt(sent)
+        assert receipt["status"] == 1
+        return receipt
+
+    @property
+    def now(self) -> int:
+        return int(self.web3.eth.get_block("latest")["timestamp"])
+
+    def admit(self, address: str, kinds: int = BUYER, days: int = 365) -> None:
+        self.send(self.coin.functions.admit(address, kinds, self.now + days * DAY))
+
+    def mint(self, address: str, units: int) -> None:
+        reference = next(self._references).to_bytes(32, "big")
+        self.send(self.coin.functions.mint(address, units, reference))
+
+    def member(self, units: int = 0, kinds: int = BUYER) -> LocalAccount:
+        """A new key, admitted and funded."""
+        account: LocalAccount = Account.create()
+        self.admit(account.address, kinds)
+        if units:
+            self.mint(account.address, units)
+        return account
+
+    def balance(self, address: str) -> int:
+        return int(self.coin.functions.balanceOf(address).call())
+
+    def transaction_count(self, address: str) -> int:
+        return int(self.web3.eth.get_transaction_count(address))
+
+    def manifest(self, **changes: Any) -> dict[str, Any]:
+        def deployed(contract: Contract) -> dict[str, Any]:
+            return {"address": contract.address, "artifact_hash": "0x" + "00" * 32, "block": 1}
+
+        return {
+            "version": 1,
+            "network": "plaza",
+            "chain_id": CHAIN_ID,
+            "genesis_hash": self.web3.eth.get_block(0)["hash"].to_0x_hex(),
+            "rpc_url": self.url,
+            "bridge_url": "http://127.0.0.1:1",
+            "coin": {"name": "Plaza Coin", "symbol": "PLZ", "decimals": 6},
+            "contracts": {
+                "PlatformCoin": deployed(self.coin),
+                "PurchaseEscrow": deployed(self.escrow),
+            },
+            "roles": {},
+            "accounts": {"operator": self.operator, "fee_receiver": self.fee_receiver},
+            **changes,
+        }
+
+    def terms(self, payer: str, payee: str, **changes: Any) -> dict[str, Any]:
+        """Terms of an order nobody had before, as the bridge writes them."""
+        reference = next(self._references).to_bytes(32, "big")
+        return {
+            "payer": payer,
+            "payee": payee,
+            "operator": self.operator,
+            "feeReceiver": self.fee_receiver,
+            "maxAmount": str(12_500_000),
+            "minFeeBps": 100,
+            "maxFeeBps": 250,
+            "authorizeBefore": self.now + DAY,
+            "reclaimAfter": self.now + 30 * DAY,
+            "disputeWindow": 7 * DAY,
+            "orderRef": "0x" + keccak(reference).hex(),
+            **changes,
+        }
+
+    def solidity_terms(self, terms: dict[str, Any]) -> tuple[Any, ...]:
+        return (
+            *list(terms.values())[:4],
+            int(terms["maxAmount"]),
+            *list(terms.values())[5:10],
+            bytes.fromhex(terms["orderRef"][2:]),
+        )
+
+    def order_hash(self, terms: dict[str, Any]) -> str:
+        found = self.escrow.functions.hashTerms(self.solidity_terms(terms)).call()
+        return "0x" + bytes(found).hex()
+
+    def order(self, order_hash: str) -> tuple[int, int, int, int]:
+        held, refundable, deadline, status = self.escrow.functions.orderOf(order_hash).call()
+        return held, refundable, deadline, status
+
+    def request(self, terms: dict[str, Any], **changes: Any) -> dict[str, Any]:
+        """The bridge's answer for a purchase with these terms."""
+        return {
+            "purchase_id": "pur_0192test",
+            "order_id": "A-1001",
+            "merchant": "Demo shop",
+            "status": "created",
+            "chain_id": CHAIN_ID,
+            "escrow": self.escrow.address,
+            "coin": self.coin.address,
+            "amount": terms["maxAmount"],
+            "order_hash": self.order_hash(terms),
+            "terms": terms,
+            **changes,
+        }
+
+
+@dataclass
+class Bridge:
+    """The three public endpoints of a bridge, over a real socket."""
+
+    manifest: dict[str, Any]
+    url: str = ""
+    requests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    signatures: list[dict[str, Any]] = field(default_factory=list)
+    on_signature: Callable[[dict[str, Any], dict[str, Any]], None] = lambda request, body: None
+
+    def get(self, path: str) -> tuple[int, Any]:
+        if path == "/v1/network":
+            return 200, self.manifest
+        request = self.requests.get(path.rpartition("/")[2])
+        if request is None or not path.startswith("/v1/pay/"):
+            return 404, {"title": "Not Found", "detail": "no such purchase", "code": "not_found"}
+        return 200, request
+
+    def post(self, path: str, body: Any) -> tuple[int, Any]:
+        status, request = self.get(path)
+        if status != 200:
+            return status, request
+        self.signatures.append(body)
+        self.on_signature(request, body)
+        return 202, request
+
+
+@contextmanager
+def serving(answer: Callable[[str, str, bytes], tuple[int, bytes]]) -> Iterator[str]:
+    """Serve HTTP on a free port of this machine; `answer(method, path, body)` answers."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _respond(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            try:
+                status, text = answer(self.command, self.path, body)
+            except ConnectionAbortedError:  # the answer is to be lost
+                self.close_connection = True
+                return
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_POST = _respond
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def running_bridge(platform: Platform) -> Iterator[Bridge]:
+    bridge = Bridge(platform.manifest())
+
+    def answer(method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        status, value = bridge.get(path) if method == "GET" else bridge.post(path, json.loads(body))
+        return status, json.dumps(value).encode()
+
+    with serving(answer) as url:
+        bridge.url = url
+        bridge.manifest["bridge_url"] = url
+        yield bridge
+
+
+class Proxy:
+    """A JSON-RPC endpoint in front of the chain that can go wrong at chosen methods.
+
+    `before[method]` runs before a call is passed on, `after[method]` before its answer is; each may
+    block, or raise ConnectionAbortedError to lose what it holds. `sent` are the raw transactions
+    that came by.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = upstream
+        self.url = ""
+        self.before: dict[str, Callable[[], None]] = {}
+        self.after: dict[str, Callable[[], None]] = {}
+        self.sent: list[str] = []
+
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        call = json.loads(body)
+        if call["method"] == "eth_sendRawTransaction":
+            self.sent.append(call["params"][0])
+        self.before.get(call["method"], lambda: None)()
+        request = urllib.request.Request(self._upstream, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            text = response.read()
+        self.after.get(call["method"], lambda: None)()
+        return 200, text
+
+
+@contextmanager
+def running_proxy(upstream: str) -> Iterator[Proxy]:
+    proxy = Proxy(upstream)
+    with serving(proxy.answer) as url:
+        proxy.url = url
+        yield proxy
+
+
+def lose() -> None:
+    """For Proxy: the connection breaks here."""
+    raise ConnectionAbortedError
+
+
+def missing() -> str | None:
+    """Why the wallet's tests cannot run here, None if they can."""
+    if not ANVIL.exists():
+        return "anvil is not installed (npm ci)"
+    if shutil.which("node") is None:
+        return "node is not installed"
+    return None

@@ -1,0 +1,51 @@
+"""wallet balance: what keys and addresses hold."""
+
+from __future__ import annotations
+
+import click
+
+from wallet.amounts import format_units
+from wallet.cli.options import Command, Settings
+
+
+@click.command("balance", cls=Command)
+@click.argument("names", nargs=-1, metavar="[NAME|ADDRESS]...")
+@click.pass_obj
+def command(settings: Settings, names: tuple[str, ...]) -> None:
+    """Show what keys (all of them without names) or addresses hold."""
+    if not names and settings.key:
+        names = (settings.key,)
+    with settings.open_wallet() as wallet:
+        wanted = [settings.find_address(name) for name in names or settings.keystore().names()]
+        if not wanted:
+            settings.keystore().get()  # says how to make the first key
+        wallet.check_chain()
+        accounts = [(name, wallet.account(address)) for address, name in wanted]
+    symbol = wallet.network.symbol
+    titles = [name or account.address for name, account in accounts]
+    amounts = [format_units(account.units) for _, account in accounts]
+    lines = [
+        f"{title:<{max(map(len, titles))}}  {amount:>{max(map(len, amounts))}} {symbol}"
+        + (f"  ({account.obstacle})" if account.obstacle else "")
+        for title, amount, (_, account) in zip(titles, amounts, accounts, strict=True)
+    ]
+    settings.answer(
+        {
+            "network": wallet.network.name,
+            "symbol": symbol,
+            "balances": [
+                {
+                    "name": name,
+                    "address": account.address,
+                    "balance": str(account.units),
+                    "kinds": list(account.kinds),
+                    "member_until": account.member_until,
+                    "frozen": account.frozen,
+                    "in_good_standing": account.obstacle is None,
+                    "as_of_block": account.as_of_block,
+                }
+                for name, account in accounts
+            ],
+        },
+        "\n".join(lines),
+    )

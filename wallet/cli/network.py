@@ -1,0 +1,116 @@
+"""wallet network: which chains and contracts this wallet trusts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from wallet.cli.options import Command, Settings
+from wallet.client import Wallet
+from wallet.errors import NetworkError
+from wallet.files import read_json
+from wallet.networks import Network, parse_manifest
+from wallet.rpc import fetch_json
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@click.group("network")
+def command() -> None:
+    """Add, choose and show networks."""
+
+
+@command.command(cls=Command)
+@click.argument("name")
+@click.argument("source", metavar="URL|FILE")
+@click.option("--rpc", metavar="URL", help="Reach the chain here, whatever the manifest says.")
+@click.option("--replace", is_flag=True, help="Replace the network of that name.")
+@click.pass_obj
+def add(settings: Settings, name: str, source: str, rpc: str | None, replace: bool) -> None:
+    """Store a network's manifest under a NAME.
+
+    From a bridge's URL (as http://127.0.0.1:8400) or from a manifest file. From then on the wallet
+    believes this manifest and not what a bridge says: add it from where you trust it.
+    """
+    if source.startswith(("http://", "https://")):
+        url = source.rstrip("/")
+        if not url.endswith("/v1/network"):
+            url += "/v1/network"
+        if urlsplit(url).scheme == "http" and urlsplit(url).hostname not in _LOOPBACK:
+            settings.note(f"{url} is not encrypted: anyone on the way can change the addresses")
+        manifest = fetch_json(url)
+    else:
+        manifest = read_json(Path(source))
+    try:
+        with Wallet(parse_manifest(name, manifest, rpc), settings.folder) as wallet:
+            wallet.check_chain()
+    except NetworkError as error:
+        settings.note(f"stored without comparing the chain: {error}")
+    network = settings.networks().add(name, manifest, rpc, replace)
+    settings.answer(_as_json(settings, network), _as_text(network))
+
+
+@command.command("list", cls=Command)
+@click.pass_obj
+def list_(settings: Settings) -> None:
+    """List the networks; the one in use is marked."""
+    networks = settings.networks()
+    found = [networks.get(name) for name in networks.names()]
+    width = max((len(network.name) for network in found), default=0)
+    chosen = networks.chosen()
+    lines = [
+        f"{'*' if network.name == chosen else ' '} {network.name:<{width}}  "
+        f"chain {network.chain_id}  {network.rpc_url}"
+        for network in found
+    ]
+    settings.answer(
+        {"networks": [_as_json(settings, network) for network in found]},
+        "\n".join(lines) or "no network yet: `wallet network add NAME URL` stores one",
+    )
+
+
+@command.command(cls=Command)
+@click.argument("name")
+@click.pass_obj
+def use(settings: Settings, name: str) -> None:
+    """Use a network from now on."""
+    networks = settings.networks()
+    networks.use(name)
+    network = networks.get(name)
+    settings.answer(_as_json(settings, network), _as_text(network))
+
+
+@command.command(cls=Command)
+@click.argument("name", required=False)
+@click.pass_obj
+def show(settings: Settings, name: str | None) -> None:
+    """Show a network's chain, addresses and endpoints."""
+    network = settings.networks().get(name or settings.network)
+    settings.answer(_as_json(settings, network), _as_text(network))
+
+
+def _as_text(network: Network) -> str:
+    return (
+        f"Network  {network.name} (chain {network.chain_id})\n"
+        f"Chain    {network.rpc_url}\n"
+        f"Bridge   {network.bridge_url or '-'}\n"
+        f"Coin     {network.coin} ({network.symbol})\n"
+        f"Escrow   {network.escrow}"
+    )
+
+
+def _as_json(settings: Settings, network: Network) -> dict[str, Any]:
+    return {
+        "name": network.name,
+        "chain_id": network.chain_id,
+        "genesis_hash": network.genesis_hash,
+        "rpc_url": network.rpc_url,
+        "bridge_url": network.bridge_url,
+        "coin": network.coin,
+        "escrow": network.escrow,
+        "symbol": network.symbol,
+        "default": network.name == settings.networks().chosen(),
+    }

@@ -1,0 +1,156 @@
+"""Network profiles: the deployment manifests a wallet was told to trust, one file each."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from wallet.addresses import parse_address
+from wallet.amounts import DECIMALS
+from wallet.errors import AlreadyExists, InvalidInput, UnknownName
+from wallet.files import checked_name, private_folder, read_json, write_private
+
+MANIFEST_VERSION = 1
+_HASH = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where one network's coin and escrow are, and how to reach them.
+
+    Addresses are checksummed. `first_block` is the first block that can hold a log of the
+    contracts.
+    """
+
+    name: str
+    chain_id: int
+    genesis_hash: str
+    rpc_url: str
+    bridge_url: str | None
+    coin: str
+    escrow: str
+    symbol: str
+    operator: str | None
+    first_block: int
+
+    @property
+    def identity(self) -> str:
+        """Which chain this is, apart from where it is reached: chain id and genesis hash."""
+        return f"{self.chain_id}:{self.genesis_hash}"
+
+
+def parse_manifest(name: str, manifest: Any, rpc_url: str | None = None) -> Network:
+    """Read a deployment manifest strictly.
+
+    Raises:
+        InvalidInput: a field is missing or is not what it should be; the message names it.
+    """
+
+    def field(path: str, kind: type) -> Any:
+        value = manifest
+        for step in path.split("."):
+            value = value.get(step) if isinstance(value, dict) else None
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise InvalidInput(f"the manifest's {path} is {value!r}, not {kind.__name__}")
+        return value
+
+    if field("version", int) != MANIFEST_VERSION:
+        raise InvalidInput(
+            f"the manifest has version {manifest['version']}, this wallet reads {MANIFEST_VERSION}"
+        )
+    if field("coin.decimals", int) != DECIMALS:
+        raise InvalidInput(
+            f"the manifest's coin has {manifest['coin']['decimals']} decimals, "
+            f"this wallet counts {DECIMALS}"
+        )
+    if not _HASH.fullmatch(field("genesis_hash", str)):
+        raise InvalidInput(f"the manifest's genesis_hash is {manifest['genesis_hash']!r}")
+    accounts = manifest.get("accounts") or {}
+    bridge_url = manifest.get("bridge_url")
+    return Network(
+        name=name,
+        chain_id=field("chain_id", int),
+        genesis_hash=manifest["genesis_hash"].lower(),
+        rpc_url=_web_url(rpc_url or field("rpc_url", str)),
+        bridge_url=None if bridge_url is None else _web_url(field("bridge_url", str)),
+        coin=parse_address(field("contracts.PlatformCoin.address", str)),
+        escrow=parse_address(field("contracts.PurchaseEscrow.address", str)),
+        symbol=field("coin.symbol", str),
+        operator=parse_address(accounts["operator"]) if "operator" in accounts else None,
+        first_block=field("contracts.PlatformCoin.block", int),
+    )
+
+
+def _web_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidInput(f"{url!r} is not an http or https URL")
+    return url.rstrip("/")
+
+
+class Networks:
+    """The profiles in a wallet's home, and which one is used by default."""
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / "networks"
+        self._chosen = home / "network"
+
+    def add(
+        self, name: str, manifest: Any, rpc_url: str | None = None, replace: bool = False
+    ) -> Network:
+        """Store a manifest as a profile; the first one becomes the default.
+
+        Raises:
+            InvalidInput: the manifest is not one.
+            AlreadyExists: there is a profile of that name, and `replace` was not asked for.
+        """
+        network = parse_manifest(checked_name(name, "network"), manifest, rpc_url)
+        path = self._path(name)
+        if path.exists() and not replace:
+            raise AlreadyExists(f"there is a network {name!r} already; replace it with --replace")
+        private_folder(self._folder)
+        text = json.dumps({"rpc_url": rpc_url, "manifest": manifest}, indent=2) + "\n"
+        temporary = write_private(path.with_suffix(f".{os.getpid()}.new"), text)
+        temporary.replace(path)
+        if not self._chosen.exists():
+            self.use(name)
+        return network
+
+    def get(self, name: str | None = None) -> Network:
+        """Return a profile; the default one without a name.
+
+        Raises:
+            UnknownName: there is none of that name, or none at all.
+        """
+        name = name or self.chosen()
+        if name is None:
+            raise UnknownName(
+                "no network yet: `wallet network add NAME URL` stores one, "
+                "as in `wallet network add plaza http://127.0.0.1:8400`"
+            )
+        path = self._path(checked_name(name, "network"))
+        if not path.is_file():
+            known = ", ".join(self.names()) or "none"
+            raise UnknownName(f"no network {name!r} (there are: {known})")
+        stored = read_json(path)
+        return parse_manifest(name, stored.get("manifest"), stored.get("rpc_url"))
+
+    def names(self) -> list[str]:
+        return sorted(path.stem for path in self._folder.glob("*.json"))
+
+    def chosen(self) -> str | None:
+        return self._chosen.read_text().strip() if self._chosen.is_file() else None
+
+    def use(self, name: str) -> None:
+        """Make a profile the default. Raises UnknownName if there is none."""
+        self.get(name)
+        temporary = write_private(self._chosen.with_name(f"network.{os.getpid()}.new"), name + "\n")
+        temporary.replace(self._chosen)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
