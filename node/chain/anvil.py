@@ -208,6 +208,9 @@ class AnvilEngine:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                # Ctrl-C in a terminal reaches the whole foreground group, and would end the chain
+                # before its last blocks are saved.
+                process_group=0,
                 preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509
             )
         identity = f"{self._process.pid} {_started_at(self._process.pid)}"

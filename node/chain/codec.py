@@ -173,6 +173,14 @@ class ContractCodec:
         except CodecError as error:
             raise CodecError(f"the constructor of {self.contract} {error}") from error
 
+    def selector(self, function: str) -> str:
+        """Return the first four bytes of a function's calldata.
+
+        Raises:
+            CodecError: no such function, or an ambiguous name.
+        """
+        return "0x" + self._function(function)[0].hex()
+
     def decode_result(self, function: str, data: str) -> Any:
         """Return what a call answered: one value alone, several as a tuple, none as None.
 

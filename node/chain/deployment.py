@@ -1,0 +1,386 @@
+"""Bringing the contracts onto a chain, and the manifest that says where they are.
+
+Four transactions of the admin, with the nonces 0 to 3:
+
+0. `AccessManager(admin)`
+1. `PlatformCoin(AccessManager)`
+2. `PurchaseEscrow(PlatformCoin)`
+3. the constitution: the founding members, the treasury's mint limit, and who may call what, as one
+   multicall of the AccessManager, so that it is in force whole or not at all.
+
+Addresses follow from the admin's address and the nonce, and each step looks at the chain first. So
+a deployment that was interrupted anywhere goes on where it was, and one that is complete sends
+nothing. What an administrator changes later (a role revoked, a limit lowered) is not put back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import rlp
+import structlog
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+import contracts
+from node.chain.codec import ContractCodec
+from node.chain.engine import Engine
+from node.chain.files import replace_file
+from node.chain.rpc import Rpc, RpcError
+from node.keys import PLATFORM_KEYS, Signer
+from node.settings import Settings
+
+COIN_DECIMALS = 6
+
+OPERATOR_KIND = 8
+SYSTEM_KIND = 16
+# 9999-12-31T23:59:59Z: the platform's own memberships do not expire.
+ENDLESS = 253_402_300_799
+
+# Role, its id, the coin's functions it may call, and the platform account that has it.
+ROLES: dict[str, tuple[int, tuple[str, ...], str]] = {
+    "MINTER": (1, ("mint",), "treasury"),
+    "REGISTRAR": (2, ("admit", "admitMany", "expel"), "operator"),
+    "COMPLIANCE": (3, ("freeze", "unfreeze"), "operator"),
+    "ENFORCER": (4, ("seize",), "enforcer"),
+    "GUARDIAN": (5, ("pause", "unpause"), "operator"),
+    "TREASURER": (6, ("setMintLimit",), "admin"),
+}
+ADMIN_ROLE = 0
+
+# Contract, what its constructor takes, in the order of the admin's nonces.
+CONTRACTS: dict[str, str] = {
+    "AccessManager": "admin",
+    "PlatformCoin": "AccessManager",
+    "PurchaseEscrow": "PlatformCoin",
+}
+CONSTITUTION_NONCE = len(CONTRACTS)
+
+# Fixed rather than estimated, so that a step tried again is the same signed transaction.
+DEPLOY_GAS = 10_000_000
+RECEIPT_SECONDS = 120
+
+log = structlog.get_logger(__name__)
+
+
+class DeploymentError(Exception):
+    """The chain or the manifest is not what it must be; the message is for people."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Coin(_Part):
+    """What the coin calls itself."""
+
+    name: str
+    symbol: str
+    decimals: int
+
+
+class DeployedContract(_Part):
+    """Where a contract is, what it was compiled to, and the block that holds its creation."""
+
+    address: str
+    artifact_hash: str
+    block: int
+
+
+class Role(_Part):
+    """A role's id on the AccessManager, and which platform accounts have it."""
+
+    id: int
+    members: list[str]
+
+
+class Manifest(_Part):
+    """The deployment as wallet and bridge read it (`<data>/network.json`)."""
+
+    version: Literal[1]
+    network: str
+    chain_id: int
+    genesis_hash: str
+    rpc_url: str
+    bridge_url: str
+    coin: Coin
+    contracts: dict[str, DeployedContract]
+    roles: dict[str, Role]
+    accounts: dict[str, str]
+
+    @classmethod
+    def load(cls, path: Path) -> Manifest:
+        """Read a manifest.
+
+        Raises:
+            DeploymentError: there is none, or it is not one this version understands.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise DeploymentError(f"there is no manifest at {path}") from None
+        except (OSError, ValidationError) as error:
+            raise DeploymentError(f"the manifest {path} cannot be used: {error}") from error
+
+    def save(self, path: Path) -> None:
+        """Write the manifest, whole or not at all."""
+        replace_file(path, (self.model_dump_json(indent=2) + "\n").encode())
+
+
+class PlatformSigners(Protocol):
+    """Gives the signers of the platform by name; `node.keys.SealedSeed` is one."""
+
+    def platform(self, name: str) -> Signer: ...
+
+
+async def deploy(
+    engine: Engine, signers: PlatformSigners, settings: Settings, *, bridge_url: str
+) -> Manifest:
+    """Deploy what is missing on a started chain, check what is there, and write the manifest.
+
+    Returns:
+        The manifest, as written to `settings.manifest_path`. Run again, it sends nothing; the file
+        is written again only if something in it has changed, such as a URL.
+
+    Raises:
+        DeploymentError: the manifest is of another chain, other code stands where a contract should
+            be, the admin's key was used for something else, or a transaction failed.
+        RpcError, RpcUnavailable: the chain refused or did not answer; running again resumes.
+    """
+    previous = Manifest.load(settings.manifest_path) if settings.manifest_path.exists() else None
+    genesis = await engine.rpc.call("eth_getBlockByNumber", "0x0", False)
+    if previous is not None:
+        _check_same_chain(previous, engine.chain_id, genesis["hash"], settings.manifest_path)
+    deployment = _Deployment(engine.rpc, engine.chain_id, signers)
+    found = {name: await deployment.contract(name) for name in CONTRACTS}
+    await deployment.constitute(settings)
+    manifest = Manifest(
+        version=1,
+        network=settings.network,
+        chain_id=engine.chain_id,
+        genesis_hash=genesis["hash"],
+        rpc_url=engine.rpc_url,
+        bridge_url=bridge_url,
+        coin=await deployment.coin(),
+        contracts={
+            name: contract if previous is None else _keep_block(contract, previous.contracts[name])
+            for name, contract in found.items()
+        },
+        roles=await deployment.roles(),
+        accounts=deployment.accounts,
+    )
+    if manifest != previous:
+        manifest.save(settings.manifest_path)
+        log.info("manifest written", path=str(settings.manifest_path))
+    return manifest
+
+
+def contract_address(deployer: str, nonce: int) -> str:
+    """Return the address of the contract that a sender's transaction of this nonce creates."""
+    creation = rlp.encode([bytes.fromhex(deployer[2:]), nonce])
+    return str(to_checksum_address(keccak(creation)[-20:]))
+
+
+class _Deployment:
+    """The steps, each of which looks first and sends only what is missing."""
+
+    def __init__(self, rpc: Rpc, chain_id: int, signers: PlatformSigners) -> None:
+        self._rpc = rpc
+        self._chain_id = chain_id
+        self._admin = signers.platform("admin")
+        self._manager_codec = ContractCodec("AccessManager")
+        self._coin_codec = ContractCodec("PlatformCoin")
+        self.accounts = {name: signers.platform(name).address for name in PLATFORM_KEYS}
+        self._addresses = {
+            name: contract_address(self._admin.address, nonce)
+            for nonce, name in enumerate(CONTRACTS)
+        }
+
+    async def contract(self, name: str) -> DeployedContract:
+        """Create a contract unless it is there; either way its code is the artifact's."""
+        artifact = contracts.load(name)
+        address, nonce = self._addresses[name], list(CONTRACTS).index(name)
+        takes = CONTRACTS[name]
+        argument = self._addresses.get(takes) or self.accounts[takes]
+        transaction = self._transaction(
+            nonce, None, ContractCodec(name).encode_constructor(argument)
+        )
+        block = 0
+        code = await self._rpc.call("eth_getCode", address, "latest")
+        if code == "0x":
+            receipt = await self._send(f"create {name}", transaction)
+            block = int(receipt["blockNumber"], 16)
+            code = await self._rpc.call("eth_getCode", address, "latest")
+        else:
+            created = self._admin.sign_transaction(transaction)
+            receipt = await self._rpc.call("eth_getTransactionReceipt", created.hash)
+            if receipt is not None:
+                block = int(receipt["blockNumber"], 16)
+        if not is_code_of(code, artifact.runtime_bytecode):
+            raise DeploymentError(
+                f"the code at {address} is not that of {name} (artifact {artifact.hash}): it was"
+                " deployed from another version of the contracts"
+            )
+        return DeployedContract(address=address, artifact_hash=artifact.hash, block=block)
+
+    async def constitute(self, settings: Settings) -> None:
+        """Put the constitution in force, unless the coin's functions have their roles already."""
+        mint = self._coin_codec.selector("mint")
+        role = await self._read(self._manager_codec, "getTargetFunctionRole", self._coin, mint)
+        if role != ADMIN_ROLE:
+            return
+        manager = self._manager_codec
+        # Until their roles are set, the coin's functions are the admin's.
+        calls = [
+            manager.encode("execute", self._coin, self._coin_codec.encode(function, *arguments))
+            for function, arguments in (
+                ("admit", (self._addresses["PurchaseEscrow"], SYSTEM_KIND, ENDLESS)),
+                ("admitMany", (self._operator_members(), OPERATOR_KIND, ENDLESS)),
+                (
+                    "setMintLimit",
+                    (
+                        self.accounts["treasury"],
+                        settings.mint_capacity,
+                        settings.mint_refill_per_second,
+                    ),
+                ),
+            )
+        ]
+        for label, (role_id, functions, account) in ROLES.items():
+            selectors = [self._coin_codec.selector(function) for function in functions]
+            calls += [
+                manager.encode("labelRole", role_id, label),
+                manager.encode("setTargetFunctionRole", self._coin, selectors, role_id),
+                manager.encode("grantRole", role_id, self.accounts[account], 0),
+            ]
+        transaction = self._transaction(
+            CONSTITUTION_NONCE,
+            self._addresses["AccessManager"],
+            manager.encode("multicall", calls),
+        )
+        await self._send("put the constitution in force", transaction)
+
+    async def coin(self) -> Coin:
+        name = await self._read(self._coin_codec, "name")
+        symbol = await self._read(self._coin_codec, "symbol")
+        return Coin(name=name, symbol=symbol, decimals=COIN_DECIMALS)
+
+    async def roles(self) -> dict[str, Role]:
+        """Who has which role now, among the platform's accounts."""
+        roles = {}
+        for label, (role_id, _, _) in ROLES.items():
+            members = []
+            for address in self.accounts.values():
+                has_role, _ = await self._read(self._manager_codec, "hasRole", role_id, address)
+                if has_role:
+                    members.append(address)
+            roles[label] = Role(id=role_id, members=members)
+        return roles
+
+    @property
+    def _coin(self) -> str:
+        return self._addresses["PlatformCoin"]
+
+    def _operator_members(self) -> list[str]:
+        return [self.accounts[name] for name in ("operator", "fee_receiver", "treasury")]
+
+    async def _read(self, codec: ContractCodec, function: str, *arguments: Any) -> Any:
+        address = self._addresses[codec.contract]
+        call = {"to": address, "data": codec.encode(function, *arguments)}
+        return codec.decode_result(function, await self._rpc.call("eth_call", call, "latest"))
+
+    def _transaction(self, nonce: int, to: str | None, data: str) -> dict[str, Any]:
+        return {
+            "chainId": self._chain_id,
+            "nonce": nonce,
+            "gas": DEPLOY_GAS,
+            "data": data,
+            **({"to": to} if to else {}),
+        }
+
+    async def _send(self, step: str, transaction: Mapping[str, Any]) -> Mapping[str, str]:
+        """Send a step and return its receipt, once mined and successful."""
+        nonce = transaction["nonce"]
+        used = int(
+            await self._rpc.call("eth_getTransactionCount", self._admin.address, "latest"), 16
+        )
+        if used > nonce:
+            raise DeploymentError(
+                f"cannot {step}: the admin {self._admin.address} has sent {used} transactions, and"
+                f" number {nonce} was not this one. Its key must be of this network alone"
+            )
+        await self._rehearse(step, transaction)
+        signed = self._admin.sign_transaction(transaction)
+        log.info("deploying", step=step, transaction=signed.hash)
+        try:
+            await self._rpc.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
+        except RpcError as error:
+            # An earlier run may have sent it already.
+            if await self._rpc.call("eth_getTransactionByHash", signed.hash) is None:
+                raise DeploymentError(f"cannot {step}: {error}") from error
+        receipt = await self._receipt(step, signed.hash)
+        if receipt["status"] != "0x1":
+            raise DeploymentError(f"cannot {step}: transaction {signed.hash} failed")
+        return receipt
+
+    async def _receipt(self, step: str, transaction_hash: str) -> Mapping[str, str]:
+        deadline = time.monotonic() + RECEIPT_SECONDS
+        pause = 0.02
+        while True:
+            receipt: Mapping[str, str] | None
+            receipt = await self._rpc.call("eth_getTransactionReceipt", transaction_hash)
+            if receipt is not None:
+                return receipt
+            if time.monotonic() > deadline:
+                raise DeploymentError(
+                    f"cannot {step}: transaction {transaction_hash} was not mined in"
+                    f" {RECEIPT_SECONDS} s; run again to go on waiting"
+                )
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    async def _rehearse(self, step: str, transaction: Mapping[str, Any]) -> None:
+        """A step that fails would use up its nonce, and with it the address it stands for."""
+        call = {key: transaction[key] for key in ("to", "data") if key in transaction}
+        try:
+            await self._rpc.call("eth_call", {**call, "from": self._admin.address}, "latest")
+        except RpcError as error:
+            reason = self._manager_codec.decode_error(error.data) if error.data else error
+            raise DeploymentError(f"cannot {step}: {reason}") from error
+
+
+def is_code_of(code: str, runtime_bytecode: str) -> bool:
+    """Whether code on chain is a contract's, whatever its immutable values.
+
+    The compiler leaves 32 zero bytes behind a PUSH32 (0x7f) where the constructor writes an
+    immutable value.
+    """
+    parts = re.split(b"(?<=\x7f)\x00{32}", bytes.fromhex(runtime_bytecode[2:]))
+    pattern = b".{32}".join(re.escape(part) for part in parts)
+    return re.fullmatch(pattern, bytes.fromhex(code[2:]), re.DOTALL) is not None
+
+
+def _check_same_chain(manifest: Manifest, chain_id: int, genesis_hash: str, path: Path) -> None:
+    if manifest.chain_id != chain_id:
+        raise DeploymentError(
+            f"the manifest {path} is of chain {manifest.chain_id}, this is chain {chain_id}"
+        )
+    if manifest.genesis_hash != genesis_hash:
+        raise DeploymentError(
+            f"the manifest {path} is of another chain with the same id: its genesis block is"
+            f" {manifest.genesis_hash}, here it is {genesis_hash}. A chain in memory is lost when"
+            " its node stops: start it with a new data folder"
+        )
+
+
+def _keep_block(contract: DeployedContract, earlier: DeployedContract) -> DeployedContract:
+    """A chain that keeps only recent receipts cannot say again when the contract was created."""
+    if contract.block or contract.address != earlier.address:
+        return contract
+    return contract.model_copy(update={"block": earlier.block})
