@@ -3,7 +3,6 @@ pragma solidity ^0.8.28;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {LowLevelCall} from "@openzeppelin/contracts/utils/LowLevelCall.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
@@ -246,7 +245,7 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
     }
 
     /// @dev The only way out of Status.None, which no order ever returns to: a hash is authorized
-    ///      at most once. Terms are checked here alone; later calls must hash to an opened order.
+    ///      at most once. Terms are checked here alone: later calls must hash to an opened order.
     function _open(Terms calldata terms, uint256 amount) private returns (bytes32 orderHash) {
         _checkTerms(terms);
         _checkAmount(amount, terms.maxAmount);
@@ -285,8 +284,8 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
 
     // ----------------------------------------------------------- coin movements
 
-    /// @dev `amount` was checked to be within `order.held`. The fee is rounded down and the seller
-    ///      is paid the difference, so the parts add up to the unit.
+    /// @dev `amount` was checked to be within `order.held`. The fee is rounded down and the
+    ///      seller is paid the difference, so the parts add up to the unit.
     function _settle(
         bytes32 orderHash,
         Order memory order,
@@ -303,8 +302,8 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
         _pay(orderHash, terms.payee, paid);
     }
 
-    /// @dev Only this contract can use the authorization, and only with this nonce: nobody can spend
-    ///      the signature in another way first.
+    /// @dev Only this contract can use the authorization, and only with this nonce: nobody can
+    ///      spend the signature in another way first.
     function _pull(
         address from,
         uint256 amount,
@@ -328,11 +327,11 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
     ///      decides, not the mere failure: otherwise a caller could turn a payment into a credit by
     ///      leaving too little gas, and a pause of the coin would be taken for a freeze.
     function _pay(bytes32 orderHash, address to, uint256 amount) private {
-        if (amount == 0) return;
-        try IERC20(COIN).transfer(to, amount) {} catch (bytes memory reason) {
-            if (IPlatformCoin(COIN).paused() || IPlatformCoin(COIN).inGoodStanding(to)) {
-                LowLevelCall.bubbleRevert(reason);
-            }
+        if (amount == 0 || IERC20(COIN).trySafeTransfer(to, amount)) return;
+        if (IPlatformCoin(COIN).paused() || IPlatformCoin(COIN).inGoodStanding(to)) {
+            // Once more, for the coin's own reason.
+            IERC20(COIN).safeTransfer(to, amount);
+        } else {
             _claimable[to] += amount;
             emit ClaimableCredited(to, orderHash, amount);
         }

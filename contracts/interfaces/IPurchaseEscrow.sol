@@ -7,6 +7,9 @@ pragma solidity ^0.8.28;
 /// @dev Terms travel as calldata with every call; storage keeps one word per order.
 ///      No two operations of one order can count the same coin: held and refundable are set
 ///      before coin moves.
+///      The escrow never reads its own balance. Coin that a stranger transfers to it belongs to no
+///      order and to nobody's claimable, and no call can pay it out: the balance is what all orders
+///      hold and all accounts may claim, plus such gifts.
 interface IPurchaseEscrow {
     // ------------------------------------------------------------------ types
 
@@ -119,6 +122,8 @@ interface IPurchaseEscrow {
 
     /// @notice Authorize and release at once (operator), where the signed terms have no dispute
     ///         window. Emits PurchaseAuthorized and PurchaseReleased.
+    /// @dev Whoever sees the signature may spend it in authorizeWithSignature first. The operator
+    ///      then gets to the same end by confirmDelivery and release.
     function charge(
         Terms calldata terms,
         uint256 amount,
@@ -128,13 +133,19 @@ interface IPurchaseEscrow {
         bytes calldata signature
     ) external returns (bytes32 orderHash);
 
-    /// @notice Record delivery and open the dispute window (operator).
+    /// @notice Record delivery and open the dispute window (operator). After `reclaimAfter` too,
+    ///         until the payer has reclaimed: goods that come late are delivered goods, and the
+    ///         operator's word on delivery is what the payer agreed to either way.
     function confirmDelivery(Terms calldata terms) external;
 
     /// @notice Pay the seller out of escrow.
     ///         The payer may release at any time. The operator may once the dispute window of a
     ///         confirmed delivery is over, any part and any fee inside the bounds. After the window
-    ///         anyone else may release all that is held. Who is not the operator pays maxFeeBps.
+    ///         anyone else may release all that is held. Who is not the operator must name
+    ///         maxFeeBps.
+    /// @dev A receiver that may not receive (frozen, expired) does not stop the others: its part
+    ///      becomes claimable. The same holds for the payer in void, refund and reclaim. While the
+    ///      whole coin is paused, everything that moves coin reverts.
     function release(Terms calldata terms, uint256 amount, uint16 feeBps) external;
 
     /// @notice Give held coin back to the payer (operator or payee), before it is released.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import contracts
+from contracts import Artifact
 from eth.abc import ComputationAPI
 from eth.vm.forks.cancun import CancunVM
 from eth.vm.spoof import SpoofTransaction
@@ -121,19 +122,12 @@ class Chain:
 
     # --------------------------------------------------------------- contracts
 
-    def deploy(self, name: str, *args: Any, by: LocalAccount) -> Contract:
-        """Deploy a contract of the project by its name, such as "PlatformCoin"."""
-        artifact = contracts.load(name)
-        return self.deploy_code(artifact.abi, artifact.bytecode, *args, by=by)
-
-    def deploy_code(
-        self, abi: list[dict[str, Any]], bytecode: str, *args: Any, by: LocalAccount
-    ) -> Contract:
-        factory = self._web3.eth.contract(abi=abi, bytecode=bytecode)
-        receipt = self._execute(
-            b"", bytes(HexBytes(factory.constructor(*args).data_in_transaction)), by
-        )
-        return self.at(abi, receipt.contract_address)
+    def deploy(self, contract: str | Artifact, *args: Any, by: LocalAccount) -> Contract:
+        """Deploy a contract of the project by its name ("PlatformCoin"), or any compiled one."""
+        artifact = contracts.load(contract) if isinstance(contract, str) else contract
+        factory = self._web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
+        creation = bytes(HexBytes(factory.constructor(*args).data_in_transaction))
+        return self.at(artifact.abi, self._execute(b"", creation, by).contract_address)
 
     def at(self, abi: list[dict[str, Any]], address: str | None) -> Contract:
         """The contract at an address; its errors are decoded from now on."""

@@ -6,16 +6,22 @@ top of it use `platform`, and see the same contracts and the same chain.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 
 import pytest
+from contracts import Artifact
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils import keccak
 from web3.contract import Contract
 
+from scripts.compile import ROOT, SETTINGS, SOLC_VERSION, compile_sources, read_sources
 from tests.contracts.chain import Chain, selectors
+from tests.contracts.escrow import Market
 
 START = 1_800_000_000  # the chain's clock when a test begins is a little later
 MEMBER_UNTIL = START + 365 * 86_400
@@ -130,3 +136,35 @@ def manager(platform: Platform, chain: Chain) -> Contract:
 @pytest.fixture
 def coin(platform: Platform, chain: Chain) -> Contract:
     return platform.coin
+
+
+@pytest.fixture(scope="session")
+def deployed_market(platform: Platform) -> Market:
+    """The escrow, admitted as a system member."""
+    chain, accounts, coin = platform.chain, platform.accounts, platform.coin
+    escrow = chain.deploy("PurchaseEscrow", coin.address, by=accounts.admin)
+    admit = coin.functions.admit(escrow.address, SYSTEM, MEMBER_UNTIL)
+    chain.send(admit, by=accounts.operator)
+    return Market(chain, accounts, coin, escrow)
+
+
+@pytest.fixture
+def market(deployed_market: Market, chain: Chain) -> Market:
+    """Used by the escrow's tests, with `chain` and `accounts`."""
+    return deployed_market
+
+
+@pytest.fixture(scope="session")
+def test_contracts(request: pytest.FixtureRequest) -> dict[str, Artifact]:
+    """The contracts of `sources/`, compiled when one of them changed, by name."""
+    units = {
+        path.stem: path.relative_to(ROOT).as_posix()
+        for path in sorted((ROOT / "tests" / "contracts" / "sources").glob("*.sol"))
+    }
+    inputs = json.dumps([SOLC_VERSION, SETTINGS, read_sources(units.values())])
+    key = f"plaza/sources-{hashlib.sha256(inputs.encode()).hexdigest()}"
+    cache = request.config.cache
+    assert cache is not None
+    compiled: dict[str, dict[str, Any]] = cache.get(key, None) or compile_sources(units)
+    cache.set(key, compiled)
+    return {name: Artifact(**artifact) for name, artifact in compiled.items()}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+/// @notice Moves no coin, but calls back whenever it is asked to, and remembers the answer.
+contract HostileCoin {
+    address private _target;
+    bytes private _attack;
+    /// @notice The error the last attack met; 0 when it went through.
+    bytes4 public answer;
+    uint256 public attacks;
+
+    function arm(address target, bytes calldata attack) external {
+        (_target, _attack) = (target, attack);
+        (answer, attacks) = (0, 0);
+    }
+
+    function transfer(address, uint256) external returns (bool) {
+        return _strike();
+    }
+
+    function transferFrom(address, address, uint256) external returns (bool) {
+        return _strike();
+    }
+
+    function receiveWithAuthorization(
+        address,
+        address,
+        uint256,
+        uint256,
+        uint256,
+        bytes32,
+        bytes calldata
+    ) external {
+        _strike();
+    }
+
+    function paused() external pure returns (bool) {
+        return false;
+    }
+
+    function inGoodStanding(address) external pure returns (bool) {
+        return true;
+    }
+
+    function _strike() private returns (bool) {
+        if (_target == address(0)) return true;
+        ++attacks;
+        // solhint-disable-next-line avoid-low-level-calls
+        (bool ok, bytes memory returned) = _target.call(_attack);
+        answer = ok ? bytes4(0) : bytes4(returned);
+        return true;
+    }
+}
