@@ -9,6 +9,7 @@ import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/Signa
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IPlatformCoin} from "./interfaces/IPlatformCoin.sol";
+import {AccountWord} from "./libraries/AccountWord.sol";
 
 /// @title Plaza Coin
 /// @dev ERC-20, EIP-2612 and EIP-5267 are OpenZeppelin's; what is replaced is where balances live.
@@ -24,6 +25,11 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         uint128 refillPerSecond;
         uint128 available;
         uint40 updatedAt;
+    }
+
+    /// @dev A word that is read and written in place, so that its slot is computed once.
+    struct Slot {
+        AccountWord word;
     }
 
     uint8 private constant SYSTEM = 16;
@@ -44,7 +50,7 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
 
     // One word per account, so that a transfer learns standing and balance from the same slot.
     // OpenZeppelin's own balances and total supply stay empty.
-    mapping(address account => Account) private _accounts;
+    mapping(address account => Slot) private _accounts;
     // The sum of all balances: because it fits 128 bits, so does every balance.
     uint128 private _supply;
     bool private _paused;
@@ -78,38 +84,44 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         if (account == address(0)) revert ERC20InvalidReceiver(account);
         if (kinds == 0 || kinds > ALL_KINDS) revert InvalidKinds(kinds);
         if (memberUntil <= block.timestamp) revert InvalidMemberUntil(memberUntil, block.timestamp);
-        Account storage member = _accounts[account];
+        Slot storage slot = _accounts[account];
+        AccountWord member = slot.word;
         bool system = kinds & SYSTEM != 0;
         // Else a frozen account could be put out of the reach of seizure ...
-        if (system && member.frozen) revert AccountIsFrozen(account);
+        if (system && member.frozen()) revert AccountIsFrozen(account);
         // ... and the coin of a system member be brought into it.
-        if (!system && member.kinds & SYSTEM != 0) revert SystemAccount(account);
-        member.memberUntil = memberUntil;
-        member.kinds = kinds;
+        if (!system && member.kinds() & SYSTEM != 0) revert SystemAccount(account);
+        slot.word = member.withMembership(kinds, memberUntil);
         emit MemberAdmitted(account, kinds, memberUntil);
     }
 
     function expel(address account) external restricted {
-        Account storage member = _accounts[account];
-        if (block.timestamp >= member.memberUntil) revert NotAMember(account, member.memberUntil);
-        member.memberUntil = block.timestamp.toUint40();
+        Slot storage slot = _accounts[account];
+        AccountWord member = slot.word;
+        if (block.timestamp >= member.memberUntil()) {
+            revert NotAMember(account, member.memberUntil());
+        }
+        uint40 memberUntil = block.timestamp.toUint40();
+        slot.word = member.withMembership(member.kinds(), memberUntil);
         emit MemberExpelled(account);
     }
 
     function freeze(address account, bytes32 reason) external restricted {
-        Account storage member = _accounts[account];
+        Slot storage slot = _accounts[account];
+        AccountWord member = slot.word;
         // An expired member may be frozen: its coin may still have to be seized.
-        if (member.kinds == 0) revert NotAMember(account, 0);
-        if (member.kinds & SYSTEM != 0) revert SystemAccount(account);
-        if (member.frozen) revert AccountIsFrozen(account);
-        member.frozen = true;
+        if (!member.isKnown()) revert NotAMember(account, 0);
+        if (member.kinds() & SYSTEM != 0) revert SystemAccount(account);
+        if (member.frozen()) revert AccountIsFrozen(account);
+        slot.word = member.withFrozen(true);
         emit AccountFrozen(account, reason);
     }
 
     function unfreeze(address account) external restricted {
-        Account storage member = _accounts[account];
-        if (!member.frozen) revert AccountNotFrozen(account);
-        member.frozen = false;
+        Slot storage slot = _accounts[account];
+        AccountWord member = slot.word;
+        if (!member.frozen()) revert AccountNotFrozen(account);
+        slot.word = member.withFrozen(false);
         emit AccountUnfrozen(account);
     }
 
@@ -136,12 +148,18 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
     }
 
     function accountOf(address account) external view returns (Account memory) {
-        return _accounts[account];
+        AccountWord member = _accounts[account].word;
+        return
+            Account({
+                balance: uint128(member.balance()),
+                memberUntil: member.memberUntil(),
+                kinds: member.kinds(),
+                frozen: member.frozen()
+            });
     }
 
     function inGoodStanding(address account) external view returns (bool) {
-        Account memory member = _accounts[account];
-        return block.timestamp < member.memberUntil && !member.frozen;
+        return _accounts[account].word.inGoodStanding();
     }
 
     function paused() external view returns (bool) {
@@ -258,8 +276,7 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         bytes32 r,
         bytes32 s
     ) external {
-        bytes32 typehash = TRANSFER_WITH_AUTHORIZATION_TYPEHASH;
-        bytes32 digest = _digest(typehash, from, to, value, validAfter, validBefore, nonce);
+        bytes32 digest = _authorizationDigest(TRANSFER_WITH_AUTHORIZATION_TYPEHASH);
         _requireSigned(from, digest, v, r, s);
         _transferAuthorized(from, to, value, validAfter, validBefore, nonce);
     }
@@ -273,8 +290,7 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         bytes32 nonce,
         bytes calldata signature
     ) external {
-        bytes32 typehash = TRANSFER_WITH_AUTHORIZATION_TYPEHASH;
-        bytes32 digest = _digest(typehash, from, to, value, validAfter, validBefore, nonce);
+        bytes32 digest = _authorizationDigest(TRANSFER_WITH_AUTHORIZATION_TYPEHASH);
         _requireSigned(from, digest, signature);
         _transferAuthorized(from, to, value, validAfter, validBefore, nonce);
     }
@@ -291,8 +307,7 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         bytes32 s
     ) external {
         if (msg.sender != to) revert CallerNotReceiver(msg.sender, to);
-        bytes32 typehash = RECEIVE_WITH_AUTHORIZATION_TYPEHASH;
-        bytes32 digest = _digest(typehash, from, to, value, validAfter, validBefore, nonce);
+        bytes32 digest = _authorizationDigest(RECEIVE_WITH_AUTHORIZATION_TYPEHASH);
         _requireSigned(from, digest, v, r, s);
         _transferAuthorized(from, to, value, validAfter, validBefore, nonce);
     }
@@ -307,8 +322,7 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         bytes calldata signature
     ) external {
         if (msg.sender != to) revert CallerNotReceiver(msg.sender, to);
-        bytes32 typehash = RECEIVE_WITH_AUTHORIZATION_TYPEHASH;
-        bytes32 digest = _digest(typehash, from, to, value, validAfter, validBefore, nonce);
+        bytes32 digest = _authorizationDigest(RECEIVE_WITH_AUTHORIZATION_TYPEHASH);
         _requireSigned(from, digest, signature);
         _transferAuthorized(from, to, value, validAfter, validBefore, nonce);
     }
@@ -371,19 +385,17 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         return 1 << (uint256(nonce) & 0xff);
     }
 
-    function _digest(
-        bytes32 typehash,
-        address from,
-        address to,
-        uint256 value,
-        uint256 validAfter,
-        uint256 validBefore,
-        bytes32 nonce
-    ) private view returns (bytes32) {
-        return
-            _hashTypedDataV4(
-                keccak256(abi.encode(typehash, from, to, value, validAfter, validBefore, nonce))
-            );
+    /// @dev The digest of the authorization in the calldata: the arguments of each of the four
+    ///      functions begin with the members of the signed struct, in its order.
+    function _authorizationDigest(bytes32 typehash) private view returns (bytes32) {
+        bytes32 structHash;
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            mstore(start, typehash)
+            calldatacopy(add(start, 0x20), 0x04, 0xc0)
+            structHash := keccak256(start, 0xe0)
+        }
+        return _hashTypedDataV4(structHash);
     }
 
     function _cancelDigest(address authorizer, bytes32 nonce) private view returns (bytes32) {
@@ -410,7 +422,10 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         bytes32 digest,
         bytes calldata signature
     ) private view {
-        if (!SignatureChecker.isValidSignatureNowCalldata(signer, digest, signature)) {
+        // The key first: for a plain account that spares the look at its code.
+        (address recovered, , ) = ECDSA.tryRecoverCalldata(digest, signature);
+        if (recovered == signer && recovered != address(0)) return;
+        if (!SignatureChecker.isValidERC1271SignatureNowCalldata(signer, digest, signature)) {
             revert InvalidSignature(signer);
         }
     }
@@ -426,7 +441,7 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
     }
 
     function balanceOf(address account) public view override returns (uint256) {
-        return _accounts[account].balance;
+        return _accounts[account].word.balance();
     }
 
     function _update(address from, address to, uint256 amount) internal override {
@@ -443,18 +458,17 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         if (from == address(0)) {
             _supply = (_supply + amount).toUint128();
         } else {
-            Account storage sender = _accounts[from];
+            Slot storage slot = _accounts[from];
+            AccountWord sender = slot.word;
             if (seizing) {
-                if (sender.kinds & SYSTEM != 0) revert SystemAccount(from);
-                if (!sender.frozen) revert AccountNotFrozen(from);
+                if (sender.kinds() & SYSTEM != 0) revert SystemAccount(from);
+                if (!sender.frozen()) revert AccountNotFrozen(from);
             } else {
-                _requireGoodStanding(from, sender);
+                if (!sender.inGoodStanding()) _revertStanding(from, sender);
             }
-            uint256 balance = sender.balance;
+            uint256 balance = sender.balance();
             if (amount > balance) revert ERC20InsufficientBalance(from, balance, amount);
-            unchecked {
-                sender.balance = uint128(balance - amount);
-            }
+            slot.word = sender.sub(amount);
         }
 
         if (to == address(0)) {
@@ -464,19 +478,20 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
             }
         } else {
             // Read after the sender was written, so that paying oneself changes nothing.
-            Account storage receiver = _accounts[to];
-            _requireGoodStanding(to, receiver);
-            unchecked {
-                // No more than the supply, which fits.
-                receiver.balance += uint128(amount);
-            }
+            Slot storage slot = _accounts[to];
+            AccountWord receiver = slot.word;
+            if (!receiver.inGoodStanding()) _revertStanding(to, receiver);
+            // The sum of all balances fits 128 bits, so this one does.
+            slot.word = receiver.add(amount);
         }
 
         emit Transfer(from, to, amount);
     }
 
-    function _requireGoodStanding(address account, Account storage member) private view {
-        if (block.timestamp >= member.memberUntil) revert NotAMember(account, member.memberUntil);
-        if (member.frozen) revert AccountIsFrozen(account);
+    function _revertStanding(address account, AccountWord member) private view {
+        if (block.timestamp >= member.memberUntil()) {
+            revert NotAMember(account, member.memberUntil());
+        }
+        revert AccountIsFrozen(account);
     }
 }

@@ -5,8 +5,9 @@ pragma solidity ^0.8.28;
 contract HostileCoin {
     address private _target;
     bytes private _attack;
-    /// @notice The error the last attack met; 0 when it went through.
+    /// @notice The error the last attack met (0 when it went through), and all it was answered.
     bytes4 public answer;
+    bytes public seen;
     uint256 public attacks;
 
     function arm(address target, bytes calldata attack) external {
@@ -48,6 +49,7 @@ contract HostileCoin {
         // solhint-disable-next-line avoid-low-level-calls
         (bool ok, bytes memory returned) = _target.call(_attack);
         answer = ok ? bytes4(0) : bytes4(returned);
+        seen = returned;
         return true;
     }
 }
