@@ -1,0 +1,671 @@
+"""What blocks say, written into the database: one transaction per range of blocks.
+
+Whoever acted on chain, with an operation of ours or by a wallet alone, the same log has the same
+effect. Statuses are computed from running totals, not stepped from one to the next, so they do not
+depend on who did what or on how the blocks were cut into ranges.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import groupby
+from typing import Any
+
+import structlog
+from sqlalchemy import Table, bindparam, insert, select, update
+from sqlalchemy.orm import Session
+
+from node.chain.codec import Event as Log
+from node.index.chain_reader import ReadBlock
+from node.index.ledger import ZERO_ADDRESS, Move, moves
+from node.index.rows import Rows, UndoLog, chunks
+from node.store.failures import Failure, fail_operations
+from node.store.ids import Ids
+from node.store.models import (
+    Account,
+    AccountStatus,
+    Block,
+    ChainTx,
+    ChainTxStatus,
+    Claimable,
+    EscrowOrder,
+    Event,
+    LedgerEntry,
+    Member,
+    MoveStatus,
+    Operation,
+    OperationStatus,
+    Purchase,
+    PurchaseStatus,
+    Redemption,
+    Supply,
+    TopUp,
+    Transfer,
+    TxAttempt,
+    UndoEntry,
+)
+
+log = structlog.get_logger(__name__)
+
+_accounts: Table = Account.__table__  # type: ignore[assignment]
+_blocks: Table = Block.__table__  # type: ignore[assignment]
+_chain_txs: Table = ChainTx.__table__  # type: ignore[assignment]
+_claimables: Table = Claimable.__table__  # type: ignore[assignment]
+_events: Table = Event.__table__  # type: ignore[assignment]
+_ledger: Table = LedgerEntry.__table__  # type: ignore[assignment]
+_members: Table = Member.__table__  # type: ignore[assignment]
+_operations: Table = Operation.__table__  # type: ignore[assignment]
+_orders: Table = EscrowOrder.__table__  # type: ignore[assignment]
+_purchases: Table = Purchase.__table__  # type: ignore[assignment]
+_redemptions: Table = Redemption.__table__  # type: ignore[assignment]
+_supply: Table = Supply.__table__  # type: ignore[assignment]
+_topups: Table = TopUp.__table__  # type: ignore[assignment]
+_transfers: Table = Transfer.__table__  # type: ignore[assignment]
+_attempts: Table = TxAttempt.__table__  # type: ignore[assignment]
+_undo_log: Table = UndoEntry.__table__  # type: ignore[assignment]
+
+SUPPLY_ID = 1
+
+_ORDER_TOTALS = (
+    "authorized",
+    "held",
+    "released",
+    "fee",
+    "repayment",
+    "voided",
+    "refunded",
+    "reclaimed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reverted:
+    """Why a transaction of ours failed in its block."""
+
+    code: str
+    words: str
+
+
+def apply_blocks(
+    session: Session,
+    blocks: Sequence[ReadBlock],
+    reverted: Mapping[str, Reverted],
+    *,
+    escrow: str,
+    now: int,
+    ids: Ids,
+) -> None:
+    """Write blocks that follow on the newest stored one.
+
+    Args:
+        reverted: the transactions of ours among them that failed.
+        now: wall clock, unix seconds, for the rows' own times.
+    """
+    # A failure is written right after its block, so that the undo log keeps the order of changes.
+    start = 0
+    for end, block in enumerate(blocks, start=1):
+        if end == len(blocks) or not reverted.keys().isdisjoint(block.transactions):
+            _Range(session, blocks[start:end], reverted, escrow=escrow, now=now, ids=ids).apply()
+            start = end
+
+
+class _Range:
+    """The projections of consecutive blocks, of which only the last may hold a reverted
+    transaction of ours."""
+
+    def __init__(
+        self,
+        session: Session,
+        blocks: Sequence[ReadBlock],
+        reverted: Mapping[str, Reverted],
+        *,
+        escrow: str,
+        now: int,
+        ids: Ids,
+    ) -> None:
+        self._session = session
+        self._blocks = blocks
+        self._reverted = reverted
+        self._escrow = escrow
+        self._now = now
+        self._ids = ids
+        self._undo = undo = UndoLog()
+        self._entries: list[dict[str, Any]] = []
+        self._told: dict[str, dict[str, Any]] = {}  # events by cause
+
+        self._members = Rows(
+            _members,
+            undo,
+            key="address",
+            written=("balance", "kinds", "member_until", "frozen"),
+        )
+        self._orders = Rows(
+            _orders,
+            undo,
+            key="order_hash",
+            written=(*_ORDER_TOTALS, "dispute_deadline"),
+            read=("payer", "payee"),
+        )
+        self._claimables = Rows(_claimables, undo, key="address", written=("amount",))
+        self._supply = Rows(_supply, undo, key="id", written=("minted", "burned"))
+        self._accounts = Rows(
+            _accounts,
+            undo,
+            key="id",
+            written=("status", "error"),
+            read=("merchant_id", "address"),
+        )
+        self._purchases = Rows(
+            _purchases,
+            undo,
+            key="id",
+            written=("status", "error", "authorized_at", "delivered_at", "closed_at"),
+            read=("merchant_id", "order_hash", "shipped_at"),
+        )
+        moved = ("status", "error", "amount")
+        of_account = ("merchant_id", "account_id", "ref", "created_at")
+        self._topups = Rows(_topups, undo, key="id", written=moved, read=of_account)
+        self._redemptions = Rows(_redemptions, undo, key="id", written=moved, read=of_account)
+        self._transfers = Rows(
+            _transfers,
+            undo,
+            key="id",
+            written=("status", "error"),
+            read=("merchant_id", "from_address", "to_address", "amount", "nonce"),
+        )
+        self._accounts_at: dict[str, list[str]] = defaultdict(list)
+        self._by_ref: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+        self._transfer_by_nonce: dict[tuple[str, str], dict[str, Any]] = {}
+        self._purchase_by_order: dict[str, dict[str, Any]] = {}
+        self._lapsing: list[tuple[int, str]] = []
+
+    def apply(self) -> None:
+        ours = self._find_ours()
+        self._read()
+        for block in self._blocks:
+            self._lapse(block)
+            for _, events in groupby(block.events, key=lambda event: event.transaction_index):
+                self._apply_transaction(block, list(events))
+        self._write(ours)
+        self._settle(ours)
+
+    # -------------------------------------------------------------------------- reading
+
+    def _find_ours(self) -> dict[str, tuple[int, str]]:
+        """Chain transaction and operation of each transaction that is ours, by hash."""
+        hashes = [hash_ for block in self._blocks for hash_ in block.transactions]
+        ours: dict[str, tuple[int, str]] = {}
+        for chunk in chunks(hashes):
+            rows = self._session.execute(
+                select(_attempts.c.hash, _chain_txs.c.id, _chain_txs.c.operation_id)
+                .join(_chain_txs, _attempts.c.chain_tx_id == _chain_txs.c.id)
+                .where(_attempts.c.hash.in_(chunk))
+            )
+            for hash_, chain_tx_id, operation_id in rows:
+                ours[hash_] = (chain_tx_id, operation_id)
+        return ours
+
+    def _read(self) -> None:
+        session = self._session
+        addresses: set[str] = set()
+        order_hashes: set[str] = set()
+        refs: set[str] = set()
+        nonces: set[str] = set()
+        standing: set[str] = set()  # addresses whose accounts may change status
+        receivers: set[str] = set()  # of claimable coin
+        for event in (event for block in self._blocks for event in block.events):
+            args = event.args
+            addresses.update(args[name] for name in ("from", "to", "account") if name in args)
+            if "orderHash" in args:
+                order_hashes.add(args["orderHash"])
+            if event.name in ("Minted", "Redeemed"):
+                refs.add(args["ref"])
+            elif event.name == "AuthorizationUsed":
+                nonces.add(args["nonce"])
+            elif event.name.startswith(("Member", "Account")):
+                standing.add(args["account"])
+            elif event.name.startswith("Claimable"):
+                receivers.add(args["account"])
+        self._lapsing = self._find_lapsing()
+        lapsing = {address for _, address in self._lapsing}
+        self._members.read(session, _members.c.address, (addresses | lapsing) - {ZERO_ADDRESS})
+        self._accounts.read(session, _accounts.c.address, standing | lapsing)
+        for account in self._accounts.all():
+            self._accounts_at[account["address"]].append(account["id"])
+        self._orders.read(session, _orders.c.order_hash, order_hashes)
+        self._purchases.read(session, _purchases.c.order_hash, order_hashes)
+        self._purchase_by_order = {row["order_hash"]: row for row in self._purchases.all()}
+        self._claimables.read(session, _claimables.c.address, receivers)
+        self._read_referenced(refs)
+        self._transfers.read(session, _transfers.c.nonce, nonces)
+        self._transfer_by_nonce = {
+            (row["from_address"], row["nonce"]): row for row in self._transfers.all()
+        }
+        self._supply.read(session, _supply.c.id, [SUPPLY_ID])
+        if self._supply.get(SUPPLY_ID) is None:
+            self._supply.insert(self._blocks[0].number, SUPPLY_ID, minted=0, burned=0)
+
+    def _read_referenced(self, refs: Iterable[str]) -> None:
+        """Top-ups and redemptions by reference and address of their account."""
+        for rows in (self._topups, self._redemptions):
+            rows.read(self._session, rows.table.c.ref, refs)
+            account_ids = sorted({row["account_id"] for row in rows.all()})
+            address_of: dict[str, str] = {}
+            for chunk in chunks(account_ids):
+                found = self._session.execute(
+                    select(_accounts.c.id, _accounts.c.address).where(_accounts.c.id.in_(chunk))
+                )
+                address_of.update((id_, address) for id_, address in found)
+            for row in rows.all():
+                key = (row["ref"], address_of[row["account_id"]])
+                self._by_ref[key].append({"rows": rows, **row})
+
+    def _find_lapsing(self) -> list[tuple[int, str]]:
+        """Memberships that end by time alone within the range, as a heap by their end."""
+        before = self._session.scalar(
+            select(_blocks.c.timestamp).where(_blocks.c.number == self._blocks[0].number - 1)
+        )
+        last = self._blocks[-1].timestamp
+        if before is None or before == last:
+            return []
+        rows = self._session.execute(
+            select(_members.c.member_until, _members.c.address)
+            .where(_members.c.member_until > before, _members.c.member_until <= last)
+            .order_by(_members.c.member_until, _members.c.address)
+        )
+        return [(until, address) for until, address in rows]
+
+    # ------------------------------------------------------------------- what logs mean
+
+    def _apply_transaction(  # noqa: PLR0912 (one case per event)
+        self, block: ReadBlock, events: Sequence[Log]
+    ) -> None:
+        named = moves(events, self._escrow)
+        for event in events:
+            args = event.args
+            match event.name:
+                case "Transfer":
+                    self._move(block, named[event.log_index])
+                case "MemberAdmitted":
+                    self._set_member(
+                        block,
+                        event,
+                        kinds=args["kinds"],
+                        member_until=args["memberUntil"],
+                    )
+                    heappush(self._lapsing, (args["memberUntil"], args["account"]))
+                case "MemberExpelled":
+                    self._set_member(block, event, member_until=block.timestamp)
+                case "AccountFrozen":
+                    self._set_member(block, event, frozen=True)
+                case "AccountUnfrozen":
+                    self._set_member(block, event, frozen=False)
+                case "Minted":
+                    self._fulfil(block, event, "topup", args["to"])
+                case "Redeemed":
+                    self._fulfil(block, event, "redemption", args["account"])
+                case "AuthorizationUsed":
+                    self._fulfil_transfer(block, event, named)
+                case "PurchaseAuthorized":
+                    self._open_order(block, event)
+                case "DeliveryConfirmed":
+                    self._change_order(
+                        block, event, "delivered", dispute_deadline=args["disputeDeadline"]
+                    )
+                case "PurchaseReleased":
+                    self._move_held(
+                        block,
+                        event,
+                        "released",
+                        released=args["amount"],
+                        fee=args["fee"],
+                        repayment=args["repayment"],
+                    )
+                case "PurchaseVoided":
+                    self._move_held(block, event, "voided", voided=args["amount"])
+                case "PurchaseReclaimed":
+                    self._move_held(block, event, "reclaimed", reclaimed=args["amount"])
+                case "PurchaseRefunded":
+                    order = self._order(event)
+                    self._change_order(
+                        block, event, "refunded", refunded=order["refunded"] + args["amount"]
+                    )
+                case "ClaimableCredited":
+                    self._claim(block, args["account"], args["amount"])
+                case "ClaimableWithdrawn":
+                    self._claim(block, args["account"], -args["amount"])
+
+    def _move(self, block: ReadBlock, move: Move) -> None:
+        event = move.event
+        sender, receiver = event.args["from"], event.args["to"]
+        amount = event.args["value"]
+        supply = self._supply.get(SUPPLY_ID)
+        assert supply is not None
+        if sender == ZERO_ADDRESS:
+            self._supply.change(block.number, SUPPLY_ID, minted=supply["minted"] + amount)
+        if receiver == ZERO_ADDRESS:
+            self._supply.change(block.number, SUPPLY_ID, burned=supply["burned"] + amount)
+        sides = [(sender, -amount, receiver), (receiver, amount, sender)]
+        if sender == receiver:
+            sides = [(sender, 0, receiver)]
+        for address, delta, counterparty in sides:
+            if address == ZERO_ADDRESS:
+                continue
+            balance = self._member(block, address)["balance"] + delta
+            self._members.change(block.number, address, balance=balance)
+            self._entries.append(
+                {
+                    "block_number": block.number,
+                    "block_timestamp": block.timestamp,
+                    "log_index": event.log_index,
+                    "tx_hash": event.transaction_hash,
+                    "address": address,
+                    "delta": delta,
+                    "balance_after": balance,
+                    "counterparty": counterparty,
+                    "kind": move.kind,
+                    "ref": move.ref,
+                }
+            )
+
+    def _member(self, block: ReadBlock, address: str) -> dict[str, Any]:
+        if self._members.get(address) is None:
+            self._members.insert(
+                block.number, address, balance=0, kinds=0, member_until=0, frozen=False
+            )
+        member = self._members.get(address)
+        assert member is not None
+        return member
+
+    def _set_member(self, block: ReadBlock, event: Log, **values: Any) -> None:
+        address = event.args["account"]
+        member = self._member(block, address)
+        self._members.change(block.number, address, **values)
+        status = account_status(member, block.timestamp)
+        event_type = {
+            "MemberAdmitted": f"account.{status}",
+            "MemberExpelled": "account.expired",
+            "AccountFrozen": "account.frozen",
+            "AccountUnfrozen": "account.unfrozen",
+        }[event.name]
+        for account_id in self._accounts_at[address]:
+            self._accounts.change(block.number, account_id, status=status, error=None)
+            row = self._accounts.get(account_id)
+            assert row is not None
+            data = {"status": status, "member_until": member["member_until"]}
+            self._tell(block, event.transaction_hash, event_type, row, data)
+
+    def _lapse(self, block: ReadBlock) -> None:
+        """Memberships whose time ran out before this block."""
+        while self._lapsing and self._lapsing[0][0] <= block.timestamp:
+            until, address = heappop(self._lapsing)
+            member = self._members.get(address)
+            if member is None or member["member_until"] != until:
+                continue  # renewed or ended meanwhile
+            for account_id in self._accounts_at[address]:
+                row = self._accounts.get(account_id)
+                assert row is not None
+                status = account_status(member, block.timestamp)
+                if row["status"] == status:
+                    continue
+                self._accounts.change(block.number, account_id, status=status)
+                if status == AccountStatus.EXPIRED:
+                    data = {"status": status, "member_until": until}
+                    self._tell(block, f"until {until}", "account.expired", row, data)
+
+    def _fulfil(self, block: ReadBlock, event: Log, resource_type: str, address: str) -> None:
+        """A top-up or a redemption has happened, for the amount the chain says."""
+        rows = self._topups if resource_type == "topup" else self._redemptions
+        found = [
+            row
+            for entry in self._by_ref[event.args["ref"], address]
+            if entry["rows"] is rows and (row := rows.get(entry["id"])) is not None
+        ]
+        if not found:
+            return
+        # A failed try leaves its reference to the next one.
+        row = max(
+            found,
+            key=lambda row: (row["status"] == MoveStatus.PENDING, row["created_at"], row["id"]),
+        )
+        amount = event.args["amount"]
+        if row["amount"] != amount:
+            log.warning("index.amount_differs", id=row["id"], asked=row["amount"], chain=amount)
+        rows.change(block.number, row["id"], status=MoveStatus.SUCCEEDED, error=None, amount=amount)
+        data = {"status": MoveStatus.SUCCEEDED, "amount": str(amount)}
+        self._tell(block, event.transaction_hash, f"{resource_type}.succeeded", row, data)
+
+    def _fulfil_transfer(self, block: ReadBlock, event: Log, named: Mapping[int, Move]) -> None:
+        row = self._transfer_by_nonce.get((event.args["authorizer"], event.args["nonce"]))
+        if row is None:
+            return
+        move = named.get(event.log_index + 1)
+        if move is None or (move.event.args["to"], move.event.args["value"]) != (
+            row["to_address"],
+            row["amount"],
+        ):
+            return  # its owner used the nonce for something else
+        self._transfers.change(block.number, row["id"], status=MoveStatus.SUCCEEDED, error=None)
+        data = {"status": MoveStatus.SUCCEEDED, "amount": str(row["amount"])}
+        self._tell(block, event.transaction_hash, "transfer.succeeded", row, data)
+
+    # ------------------------------------------------------------------------- purchases
+
+    def _order(self, event: Log) -> dict[str, Any]:
+        order = self._orders.get(event.args["orderHash"])
+        if order is None:
+            raise ValueError(f"{event.name} of an order never authorized: {event.args}")
+        return order
+
+    def _open_order(self, block: ReadBlock, event: Log) -> None:
+        args = event.args
+        self._orders.insert(
+            block.number,
+            args["orderHash"],
+            payer=args["payer"],
+            payee=args["payee"],
+            authorized=args["amount"],
+            held=args["amount"],
+            released=0,
+            fee=0,
+            repayment=0,
+            voided=0,
+            refunded=0,
+            reclaimed=0,
+            dispute_deadline=0,
+        )
+        self._follow(block, event, "authorized")
+
+    def _move_held(self, block: ReadBlock, event: Log, action: str, **added: int) -> None:
+        order = self._order(event)
+        totals = {name: order[name] + amount for name, amount in added.items()}
+        self._change_order(
+            block, event, action, held=order["held"] - event.args["amount"], **totals
+        )
+
+    def _change_order(self, block: ReadBlock, event: Log, action: str, **values: int) -> None:
+        self._order(event)
+        self._orders.change(block.number, event.args["orderHash"], **values)
+        self._follow(block, event, action)
+
+    def _follow(self, block: ReadBlock, event: Log, action: str) -> None:
+        """The purchase of an order, if it is one of ours, follows its order."""
+        row = self._purchase_by_order.get(event.args["orderHash"])
+        if row is None:
+            return
+        order = self._order(event)
+        status = purchase_status(order, row["shipped_at"])
+        values: dict[str, Any] = {"status": status, "error": None}
+        if action == "authorized":
+            values["authorized_at"] = block.timestamp
+        elif action == "delivered":
+            values["delivered_at"] = block.timestamp
+        if order["held"] == 0 and row["closed_at"] is None:
+            values["closed_at"] = block.timestamp
+        self._purchases.change(block.number, row["id"], **values)
+        data: dict[str, Any] = {"status": status}
+        for name in ("amount", "fee"):
+            if name in event.args:
+                data[name] = str(event.args[name])
+        for name in ("held", "released", "voided", "refunded"):
+            data[name] = str(order[name])
+        if action == "delivered":
+            data["dispute_deadline"] = order["dispute_deadline"]
+        self._tell(block, event.transaction_hash, f"purchase.{action}", row, data)
+
+    def _claim(self, block: ReadBlock, address: str, delta: int) -> None:
+        row = self._claimables.get(address)
+        if row is None:
+            self._claimables.insert(block.number, address, amount=delta)
+        else:
+            self._claimables.change(block.number, address, amount=row["amount"] + delta)
+
+    # --------------------------------------------------------------------------- writing
+
+    def _tell(
+        self,
+        block: ReadBlock,
+        cause: str,
+        event_type: str,
+        row: Mapping[str, Any],
+        data: dict[str, Any],
+    ) -> None:
+        resource_id = row["id"]
+        unique = f"{cause}:{event_type}:{resource_id}"
+        repeated = 1
+        while unique in self._told:  # a batch may do the same thing twice to one resource
+            repeated += 1
+            unique = f"{cause}:{event_type}:{resource_id}:{repeated}"
+        tx_hash = cause if cause.startswith("0x") else None
+        self._told[unique] = {
+            "id": self._ids.new("evt"),
+            "merchant_id": row["merchant_id"],
+            "type": event_type,
+            "resource_type": event_type.partition(".")[0],
+            "resource_id": resource_id,
+            "cause": unique,
+            "data": {**data, "block_number": block.number, "tx_hash": tx_hash},
+            "created_at": self._now,
+        }
+
+    def _write(self, ours: Mapping[str, tuple[int, str]]) -> None:
+        session = self._session
+        session.execute(
+            insert(_blocks),
+            [
+                {
+                    "number": block.number,
+                    "hash": block.hash,
+                    "parent_hash": block.parent_hash,
+                    "timestamp": block.timestamp,
+                    "others": [hash_ for hash_ in block.transactions if hash_ not in ours],
+                }
+                for block in self._blocks
+            ],
+        )
+        for rows in (
+            self._members,
+            self._orders,
+            self._claimables,
+            self._supply,
+            self._accounts,
+            self._purchases,
+            self._topups,
+            self._redemptions,
+            self._transfers,
+        ):
+            rows.write(session)
+        if self._entries:
+            session.execute(insert(_ledger), self._entries)
+        known: set[str] = set()
+        for chunk in chunks(list(self._told)):
+            known.update(session.scalars(select(_events.c.cause).where(_events.c.cause.in_(chunk))))
+        untold = [event for cause, event in self._told.items() if cause not in known]
+        if untold:
+            session.execute(insert(_events), untold)
+
+    def _settle(self, ours: Mapping[str, tuple[int, str]]) -> None:
+        """Our transactions of these blocks are mined, and their operations done or failed."""
+        mined = []
+        done = []
+        failures = []
+        for block in self._blocks:
+            for index, hash_ in enumerate(block.transactions):
+                if hash_ not in ours:
+                    continue
+                chain_tx_id, operation_id = ours[hash_]
+                reverted = self._reverted.get(hash_)
+                mined.append(
+                    {
+                        "_id": chain_tx_id,
+                        "_number": block.number,
+                        "_timestamp": block.timestamp,
+                        "_index": index,
+                        "_succeeded": reverted is None,
+                    }
+                )
+                done.append({"_id": operation_id, "_number": block.number})
+                if reverted is not None:
+                    failures.append(
+                        Failure(operation_id, reverted.code, reverted.words, cause=hash_)
+                    )
+        session = self._session
+        if mined:
+            session.execute(
+                update(_chain_txs)
+                .where(_chain_txs.c.id == bindparam("_id"))
+                .values(
+                    status=ChainTxStatus.MINED,
+                    block_number=bindparam("_number"),
+                    block_timestamp=bindparam("_timestamp"),
+                    transaction_index=bindparam("_index"),
+                    succeeded=bindparam("_succeeded"),
+                ),
+                mined,
+            )
+            session.execute(
+                update(_operations)
+                .where(_operations.c.id == bindparam("_id"))
+                .values(
+                    status=OperationStatus.DONE,
+                    error_code=None,
+                    error=None,
+                    block_number=bindparam("_number"),
+                    updated_at=self._now,
+                ),
+                done,
+            )
+        last = self._blocks[-1].number
+        for before in fail_operations(session, failures, self._now, self._ids):
+            self._undo.add(last, before.table, before.id, before.columns)
+        if self._undo.entries:
+            session.execute(insert(_undo_log), self._undo.entries)
+
+
+def account_status(member: Mapping[str, Any], timestamp: int) -> AccountStatus:
+    """What an account is at a block time, by its standing in the coin."""
+    if timestamp >= member["member_until"]:
+        return AccountStatus.EXPIRED
+    return AccountStatus.FROZEN if member["frozen"] else AccountStatus.ACTIVE
+
+
+def purchase_status(  # noqa: PLR0911 (one rule a line)
+    order: Mapping[str, Any] | None, shipped_at: int | None
+) -> PurchaseStatus:
+    """What a purchase is, by its order's totals and the shop's word on shipping."""
+    if order is None:
+        return PurchaseStatus.CREATED
+    if order["held"]:
+        if order["dispute_deadline"]:
+            return PurchaseStatus.DELIVERED
+        return PurchaseStatus.AUTHORIZED if shipped_at is None else PurchaseStatus.SHIPPED
+    if order["reclaimed"]:
+        return PurchaseStatus.RECLAIMED
+    if not order["released"]:
+        return PurchaseStatus.VOIDED
+    if order["refunded"] == order["released"]:
+        return PurchaseStatus.REFUNDED
+    return PurchaseStatus.RELEASED

@@ -1,0 +1,14 @@
+"""The outbox: from a queued operation to signed bytes in the database, and on to the network.
+
+submit      queued operations are simulated, get their nonce, are signed and stored, in one commit
+broadcast   stored bytes go to the network, and go again until a block holds them
+
+Money rests on one order of steps: the bytes are durable before anybody else sees them, and for an
+operation there are never other bytes than those. Whether a transaction took effect is only ever
+read off the chain, by the indexer; an answer to a broadcast proves nothing.
+"""
+
+from node.outbox.broadcast import Broadcaster
+from node.outbox.submit import Submitter
+
+__all__ = ["Broadcaster", "Submitter"]

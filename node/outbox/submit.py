@@ -1,0 +1,523 @@
+"""Queued operations are simulated, get their nonces, are signed and stored; then broadcast.
+
+A round takes a window of the queue, the oldest first:
+
+1. `eth_call` of each, from its own sender: a doomed operation burns no nonce.
+2. The survivors get consecutive nonces and are signed.
+3. One transaction stores nonces, bytes and hashes, if the senders are still ours and the operations
+   still queued; otherwise nothing of the round is kept, and its bytes were never seen by anybody.
+4. The stored bytes are broadcast.
+
+**When a refusal is final.** An operation may depend on an earlier one that is not in a block yet
+(a payment on its top-up). So a refusal counts only when no earlier operation, of anybody, was
+unsettled when the operation was simulated. Until then the operation stays queued and is simulated
+again as blocks come in, for at most `PATIENCE_SECONDS` after its first refusal. A refusal for being
+too early is waited out as long. Trouble with the chain's JSON-RPC is no refusal at all.
+
+**Who signs.** Workers lead for a sender by the lease in its row of `senders`. The lease keeps two
+workers out of each other's way; what makes a nonce unique is step 3, which takes the nonce only
+from the value it was signed for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Table, bindparam, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from node.chain.codec import ContractCodec
+from node.chain.rpc import Rpc, RpcError
+from node.keys import SealedSeed, SeedError, Signer
+from node.outbox.broadcast import Signed
+from node.store import Store
+from node.store.failures import Failure, fail_operations
+from node.store.ids import Ids
+from node.store.models import (
+    Block,
+    ChainTx,
+    ChainTxStatus,
+    Operation,
+    OperationStatus,
+    Sender,
+    TxAttempt,
+)
+
+ROUND_SIZE = 100  # operations simulated, signed and sent at once
+MAX_IN_FLIGHT = 1_000  # signed and unmined, per sender
+LEASE_SECONDS = 5
+PATIENCE_SECONDS = 60.0  # how long a refused operation may wait for earlier ones
+RETRY_SECONDS = 0.5  # between simulations of a waiting operation while no block comes
+
+# Gas costs nothing on this chain; the limits are several times what an operation needs, so that a
+# member's smart-contract wallet may check its signature too.
+GAS_LIMITS = {
+    "account.admit": 200_000,
+    "account.freeze": 200_000,
+    "account.unfreeze": 200_000,
+    "account.expel": 200_000,
+    "topup.mint": 300_000,
+    "redemption.burn": 300_000,
+    "transfer.send": 1_000_000,
+    "purchase.authorize": 1_000_000,
+    "purchase.deliver": 300_000,
+    "purchase.release": 500_000,
+    "purchase.void": 500_000,
+    "purchase.refund": 1_000_000,
+}
+DEFAULT_GAS_LIMIT = 1_000_000
+
+# Refusals that time alone can lift.
+TOO_EARLY = {
+    "DisputeWindowOpen",
+    "ReclaimTooEarly",
+    "AuthorizationNotYetValid",
+    "MintLimitExceeded",
+}
+
+log = structlog.get_logger(__name__)
+
+_operations: Table = Operation.__table__  # type: ignore[assignment]
+_chain_txs: Table = ChainTx.__table__  # type: ignore[assignment]
+_attempts: Table = TxAttempt.__table__  # type: ignore[assignment]
+_senders: Table = Sender.__table__  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    id: str
+    kind: str
+    signer: str
+    to: str
+    calldata: str
+
+    def call(self, sender: str) -> dict[str, str]:
+        gas = GAS_LIMITS.get(self.kind, DEFAULT_GAS_LIMIT)
+        return {"from": sender, "to": self.to, "data": self.calldata, "gas": hex(gas)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """The window of the queue, and what decides whether a refusal is final."""
+
+    operations: list[_Queued]
+    first_submitted: str | None  # the earliest operation that is signed and in no block yet
+    in_flight: dict[str, int]
+    indexed_block: int
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """An operation that was refused, perhaps only for now."""
+
+    since: float
+    asked_at: float
+    indexed_block: int
+
+
+@dataclass(slots=True)
+class _Lane:
+    """A sender this worker leads for."""
+
+    next_nonce: int
+    lease_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    operation: _Queued
+    sender: str
+    nonce: int
+    hash: str
+    raw: str
+
+
+class Submitter:
+    """Takes queued operations to signed bytes in the database, and hands these on.
+
+    Args:
+        broadcast: sends stored bytes to the network.
+        owner: this worker's name in leases; another in every process.
+        clock: wall clock, unix seconds.
+    """
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        store: Store,
+        seed: SealedSeed,
+        chain_id: int,
+        broadcast: Callable[[Sequence[Signed]], Awaitable[None]],
+        *,
+        owner: str,
+        clock: Callable[[], float],
+        ids: Ids,
+    ) -> None:
+        self._rpc = rpc
+        self._store = store
+        self._seed = seed
+        self._chain_id = chain_id
+        self._broadcast = broadcast
+        self._owner = owner
+        self._clock = clock
+        self._ids = ids
+        self._codec = ContractCodec("PurchaseEscrow")
+        self._lanes: dict[str, _Lane] = {}
+        self._waiting: dict[str, _Waiting] = {}
+
+    async def round(self) -> int:
+        """Carry the front of the queue on; return how many operations left the queue.
+
+        Raises:
+            RpcUnavailable: the chain does not answer; nothing was refused for that.
+        """
+        queue = await self._store.read(self._read_queue)
+        due = [operation for operation in queue.operations if self._is_due(operation.id, queue)][
+            :ROUND_SIZE
+        ]
+        if not due:
+            return 0
+        failures: list[Failure] = []
+        signers = self._find_signers(due, failures)
+        await self._lead({signer.address for signer in signers.values()})
+        due = [
+            operation
+            for operation in due
+            if operation.id in signers and signers[operation.id].address in self._lanes
+        ]
+        passed = await self._simulate(due, signers, queue, failures)
+        ready = self._sign(passed, signers, queue.in_flight)
+        if not ready and not failures:
+            return 0
+        signed = await self._store.write(lambda session: self._commit(session, ready, failures))
+        if signed is None:
+            self._lanes.clear()
+            log.warning("outbox.round_discarded", operations=len(ready))
+            return 0
+        for operation_id in (
+            *(item.operation.id for item in ready),
+            *(failure.operation_id for failure in failures),
+        ):
+            self._waiting.pop(operation_id, None)
+        for failure in failures:
+            log.info("outbox.refused", operation=failure.operation_id, error=failure.words)
+        if signed:
+            for item in ready:
+                self._lanes[item.sender].next_nonce = item.nonce + 1
+            await self._broadcast(signed)
+        return len(ready) + len(failures)
+
+    async def release_leases(self) -> None:
+        """Let another worker take over at once."""
+
+        def release(session: Session) -> None:
+            session.execute(
+                update(_senders)
+                .where(_senders.c.lease_owner == self._owner)
+                .values(lease_owner=None, lease_until=None)
+            )
+
+        self._lanes.clear()
+        await self._store.write(release)
+
+    # ------------------------------------------------------------------------- the queue
+
+    def _read_queue(self, session: Session) -> _Queue:
+        columns = _operations.c
+        rows = session.execute(
+            select(columns.id, columns.kind, columns.signer, columns.to_address, columns.calldata)
+            .where(columns.status == OperationStatus.QUEUED)
+            .order_by(columns.id)
+            .limit(ROUND_SIZE + len(self._waiting))
+        ).all()
+        if not rows:
+            self._waiting.clear()
+            return _Queue([], None, {}, 0)
+        first_submitted = session.scalar(
+            select(func.min(columns.id)).where(columns.status == OperationStatus.SUBMITTED)
+        )
+        in_flight = session.execute(
+            select(_chain_txs.c.sender, func.count())
+            .where(_chain_txs.c.status == ChainTxStatus.SIGNED)
+            .group_by(_chain_txs.c.sender)
+        ).all()
+        indexed = session.scalar(select(func.max(Block.number)))
+        return _Queue(
+            [_Queued(*row) for row in rows],
+            first_submitted,
+            dict(in_flight),
+            -1 if indexed is None else indexed,
+        )
+
+    def _is_due(self, operation_id: str, queue: _Queue) -> bool:
+        waiting = self._waiting.get(operation_id)
+        return (
+            waiting is None
+            or waiting.indexed_block != queue.indexed_block
+            or time.monotonic() - waiting.asked_at >= RETRY_SECONDS
+        )
+
+    def _find_signers(
+        self, operations: Sequence[_Queued], failures: list[Failure]
+    ) -> dict[str, Signer]:
+        signers: dict[str, Signer] = {}
+        for operation in operations:
+            try:
+                signers[operation.id] = self._signer(operation.signer)
+            except (SeedError, ValueError) as error:
+                failures.append(
+                    Failure(operation.id, "UnknownSigner", str(error), cause=operation.id)
+                )
+        return signers
+
+    def _signer(self, name: str) -> Signer:
+        branch, _, index = name.partition(":")
+        return self._seed.managed(int(index)) if branch == "managed" else self._seed.platform(name)
+
+    # --------------------------------------------------------------------------- leading
+
+    async def _lead(self, senders: set[str]) -> None:
+        """Take or keep the lease of each sender; leave out those another worker leads for."""
+        now = self._clock()
+        stale = [
+            sender
+            for sender in sorted(senders)
+            if sender not in self._lanes
+            or self._lanes[sender].lease_until - now < LEASE_SECONDS / 2
+        ]
+        if not stale:
+            return
+        known = await self._store.read(
+            lambda session: set(
+                session.scalars(select(_senders.c.address).where(_senders.c.address.in_(stale)))
+            )
+        )
+        first_nonces = await self._count_transactions([s for s in stale if s not in known])
+
+        def lead(session: Session) -> dict[str, _Lane]:
+            until = int(now) + LEASE_SECONDS
+            lanes = {}
+            for sender in stale:
+                row = session.get(Sender, sender, with_for_update=True)
+                if row is None:
+                    row = Sender(address=sender, next_nonce=first_nonces[sender])
+                    session.add(row)
+                elif row.lease_owner not in (None, self._owner) and (row.lease_until or 0) > now:
+                    continue
+                row.lease_owner, row.lease_until = self._owner, until
+                lanes[sender] = _Lane(row.next_nonce, until)
+            return lanes
+
+        lanes = await self._store.write(lead)
+        for sender in stale:
+            self._lanes.pop(sender, None)
+        self._lanes.update(lanes)
+
+    async def _count_transactions(self, senders: Sequence[str]) -> dict[str, int]:
+        """The chain's word on nonces counts once: when a sender is seen for the first time."""
+        if not senders:
+            return {}
+        answers = await self._rpc.batch(
+            [
+                ("eth_getTransactionCount", [sender, block])
+                for sender in senders
+                for block in ("pending", "latest")
+            ]
+        )
+        counts = []
+        for answer in answers:
+            if isinstance(answer, RpcError):
+                raise answer
+            counts.append(int(answer, 16))
+        return {
+            sender: max(counts[2 * index : 2 * index + 2]) for index, sender in enumerate(senders)
+        }
+
+    # ------------------------------------------------------------------------ simulating
+
+    async def _simulate(
+        self,
+        operations: Sequence[_Queued],
+        signers: Mapping[str, Signer],
+        queue: _Queue,
+        failures: list[Failure],
+    ) -> list[_Queued]:
+        """Return those that would succeed in the next block; add those finally refused."""
+        if not operations:
+            return []
+        # "pending" is the next block: a deadline is judged by its time, not by the last block's.
+        answers = await self._rpc.batch(
+            [
+                ("eth_call", [operation.call(signers[operation.id].address), "pending"])
+                for operation in operations
+            ]
+        )
+        now = time.monotonic()
+        answer_of = {
+            operation.id: answer for operation, answer in zip(operations, answers, strict=True)
+        }
+        refused_before = {failure.operation_id for failure in failures}
+        passed: list[_Queued] = []
+        # Walks the queue in order: true until something that may still change the chain was met.
+        earlier_settled = True
+        for operation in queue.operations:
+            if queue.first_submitted is not None and queue.first_submitted < operation.id:
+                earlier_settled = False
+            if operation.id in refused_before:
+                continue
+            answer = answer_of.get(operation.id)
+            if not isinstance(answer, RpcError):
+                earlier_settled = False
+                if answer is not None:
+                    passed.append(operation)
+                continue
+            waiting = self._waiting.setdefault(operation.id, _Waiting(now, now, 0))
+            waiting.asked_at, waiting.indexed_block = now, queue.indexed_block
+            if not is_revert(answer):
+                log.warning("outbox.not_simulated", operation=operation.id, error=str(answer))
+                earlier_settled = False
+                continue
+            error = self._codec.decode_error(answer.data)
+            settled = earlier_settled and error.name not in TOO_EARLY
+            if settled or now - waiting.since >= PATIENCE_SECONDS:
+                code = error.name if answer.data else "reverted"
+                words = str(error) if answer.data else answer.message
+                failures.append(Failure(operation.id, code, words, cause=operation.id))
+            else:
+                earlier_settled = False
+        return passed
+
+    # --------------------------------------------------------------------------- signing
+
+    def _sign(
+        self,
+        operations: Sequence[_Queued],
+        signers: Mapping[str, Signer],
+        in_flight: Mapping[str, int],
+    ) -> list[_Ready]:
+        nonces = {sender: lane.next_nonce for sender, lane in self._lanes.items()}
+        room = {sender: MAX_IN_FLIGHT - in_flight.get(sender, 0) for sender in nonces}
+        ready: list[_Ready] = []
+        for operation in operations:
+            signer = signers[operation.id]
+            sender = signer.address
+            if room[sender] <= 0:
+                continue
+            nonce = nonces[sender]
+            nonces[sender] += 1
+            room[sender] -= 1
+            signed = signer.sign_transaction(
+                {
+                    "chainId": self._chain_id,
+                    "nonce": nonce,
+                    "to": operation.to,
+                    "data": operation.calldata,
+                    "gas": GAS_LIMITS.get(operation.kind, DEFAULT_GAS_LIMIT),
+                    "maxFeePerGas": 0,
+                    "maxPriorityFeePerGas": 0,
+                }
+            )
+            ready.append(_Ready(operation, sender, nonce, signed.hash, "0x" + signed.raw.hex()))
+        return ready
+
+    def _commit(
+        self, session: Session, ready: Sequence[_Ready], failures: Sequence[Failure]
+    ) -> list[Signed] | None:
+        """Store the round; None, and nothing stored, if it no longer holds."""
+        now = self._clock()
+        next_nonces: dict[str, int] = {}
+        first_nonces: dict[str, int] = {}
+        for item in ready:
+            first_nonces.setdefault(item.sender, item.nonce)
+            next_nonces[item.sender] = item.nonce + 1
+        rows = session.execute(
+            select(
+                _senders.c.address,
+                _senders.c.next_nonce,
+                _senders.c.lease_owner,
+                _senders.c.lease_until,
+            )
+            .where(_senders.c.address.in_(first_nonces))
+            .with_for_update()
+        ).all()
+        ours = {
+            address
+            for address, nonce, owner, until in rows
+            if nonce == first_nonces[address] and owner == self._owner and until > now
+        }
+        wanted = [item.operation.id for item in ready] + [f.operation_id for f in failures]
+        queued = session.scalars(
+            select(_operations.c.id)
+            .where(_operations.c.id.in_(wanted), _operations.c.status == OperationStatus.QUEUED)
+            .with_for_update()
+        ).all()
+        if len(ours) != len(first_nonces) or len(queued) != len(wanted):
+            return None  # another worker took over, or an operation was canceled meanwhile
+
+        seconds = int(now)
+        fail_operations(session, failures, seconds, self._ids)
+        if not ready:
+            return []
+        chain_tx_ids = session.scalars(
+            insert(_chain_txs).returning(_chain_txs.c.id, sort_by_parameter_order=True),
+            [
+                {
+                    "operation_id": item.operation.id,
+                    "sender": item.sender,
+                    "nonce": item.nonce,
+                    "status": ChainTxStatus.SIGNED,
+                }
+                for item in ready
+            ],
+        ).all()
+        session.execute(
+            insert(_attempts),
+            [
+                {
+                    "hash": item.hash,
+                    "chain_tx_id": chain_tx_id,
+                    "raw": item.raw,
+                    "created_at": seconds,
+                }
+                for chain_tx_id, item in zip(chain_tx_ids, ready, strict=True)
+            ],
+        )
+        session.execute(
+            update(_operations)
+            .where(_operations.c.id == bindparam("_id"))
+            .values(
+                status=OperationStatus.SUBMITTED, tx_hash=bindparam("_hash"), updated_at=seconds
+            ),
+            [{"_id": item.operation.id, "_hash": item.hash} for item in ready],
+        )
+        for sender, nonce in next_nonces.items():
+            session.execute(
+                update(_senders).where(_senders.c.address == sender).values(next_nonce=nonce)
+            )
+        return [
+            Signed(
+                chain_tx_id=chain_tx_id,
+                operation_id=item.operation.id,
+                sender=item.sender,
+                nonce=item.nonce,
+                hash=item.hash,
+                raw=item.raw,
+                first_mined_at=None,
+            )
+            for chain_tx_id, item in zip(chain_tx_ids, ready, strict=True)
+        ]
+
+
+def is_revert(error: RpcError) -> bool:
+    """Whether the chain ran the call and it failed, as opposed to not having run it."""
+    message = error.message.lower()
+    return (
+        error.code == 3
+        or error.data is not None
+        or "revert" in message
+        or "out of gas" in message
+        or "outofgas" in message
+    )

@@ -1,0 +1,262 @@
+"""The worker: the outbox and the indexer as two loops that never stop silently.
+
+Every error of a loop is logged, waited out with growing pauses, and shown in the row of
+`worker_status`, which is refreshed several times a second while the worker lives. Two things end
+it: being told to, and a chain that is not ours or went back beyond what can be taken back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from node.chain.deployment import Manifest
+from node.chain.engine import Engine
+from node.chain.rpc import RpcError, RpcUnavailable
+from node.index.chain_reader import InconsistentRead
+from node.index.indexer import Indexer, Round, WrongChain
+from node.index.rollback import RollbackTooDeep
+from node.keys import SealedSeed
+from node.outbox import Broadcaster, Submitter
+from node.settings import Settings
+from node.store import Store
+from node.store.ids import Ids
+from node.store.models import ChainTx, ChainTxStatus, WorkerStatus
+
+SHORTEST_PAUSE = 0.01  # of a loop with nothing to do; doubled up to the longest
+LONGEST_PAUSE = 0.1
+HEARTBEAT_SECONDS = 0.2
+FIRST_BACKOFF = 0.2
+LONGEST_BACKOFF = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class _Status:
+    """Writes the row of `worker_status`: at once when something is new, else as a heartbeat."""
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._round: Round | None = None
+        self._read_at = 0.0
+        self._written_at = float("-inf")
+        self._written: tuple[str | None, int] | None = None
+        self.errors: dict[str, str] = {}  # by loop
+
+    async def found(self, found: Round) -> None:
+        """Note where the chain is; its time may have been set by somebody."""
+        now = self._clock()
+        jumped = True
+        if self._round is not None:
+            expected = self._round.head.next_time + (now - self._read_at)
+            jumped = abs(found.head.next_time - expected) > 1.5
+        self._round, self._read_at = found, now
+        await self.beat(now=jumped)
+
+    async def beat(self, *, now: bool = False) -> None:
+        """Write the row if it is time to, or there is something new to say."""
+        error = "; ".join(f"{loop}: {words}" for loop, words in sorted(self.errors.items())) or None
+        said = (error, 0 if self._round is None else self._round.indexed)
+        is_due = time.monotonic() - self._written_at >= HEARTBEAT_SECONDS
+        if not (now or is_due or self._written is None or self._written[0] != error):
+            return
+        self._written_at, self._written = time.monotonic(), said
+        found, read_at, heartbeat = self._round, self._read_at, self._clock()
+
+        def write(session: Session) -> None:
+            row = session.get(WorkerStatus, 1)
+            if row is None:
+                row = WorkerStatus(
+                    id=1, head_block=0, indexed_block=0, chain_time=0, chain_time_read_at=0
+                )
+                session.add(row)
+            row.heartbeat_at = int(heartbeat * 1000)
+            row.last_error = error
+            row.conflicts = (
+                session.scalar(
+                    select(func.count())
+                    .select_from(ChainTx)
+                    .where(ChainTx.status == ChainTxStatus.CONFLICT)
+                )
+                or 0
+            )
+            if found is not None:
+                row.head_block = found.head.number
+                row.indexed_block = found.indexed
+                row.chain_time = found.head.next_time
+                row.chain_time_read_at = int(read_at * 1000)
+
+        await self._store.write(write)
+
+
+async def run_worker(  # noqa: PLR0917 (the parts of a node, each once)
+    engine: Engine,
+    store: Store,
+    seed: SealedSeed,
+    manifest: Manifest,
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    clock: Callable[[], float] = time.time,
+) -> None:
+    """Run both loops until `stop` is set.
+
+    Args:
+        engine: the running chain.
+        clock: wall clock, unix seconds.
+
+    Raises:
+        WrongChain: the chain is not the manifest's.
+        RollbackTooDeep: the chain went back further than can be taken back.
+    """
+    ids = Ids()
+    status = _Status(store, clock)
+    indexer = Indexer(
+        engine.rpc,
+        store,
+        manifest,
+        finality_depth=settings.finality_depth,
+        clock=clock,
+        ids=ids,
+    )
+    broadcaster = Broadcaster(engine, store, clock=clock)
+    submitter = Submitter(
+        engine.rpc,
+        store,
+        seed,
+        manifest.chain_id,
+        broadcaster.send,
+        owner=f"{os.getpid()}-{secrets.token_hex(8)}",
+        clock=clock,
+        ids=ids,
+    )
+    sent = asyncio.Event()  # wakes the indexer: there will be a block
+
+    async def index() -> bool:
+        found = await indexer.round()
+        if found.rolled_back:
+            broadcaster.everything_is_due()
+        await status.found(found)
+        return bool(found.applied) or found.rolled_back
+
+    async def submit() -> bool:
+        # First what is signed already: new operations may depend on it.
+        worked = await broadcaster.resend_due()
+        worked += await submitter.round()
+        if broadcaster.stuck:
+            status.errors["nonces"] = "; ".join(broadcaster.stuck.values())
+        else:
+            status.errors.pop("nonces", None)
+        if worked:
+            sent.set()
+        return bool(worked)
+
+    await _start(indexer, status, stop)
+    loops = [
+        asyncio.create_task(_repeat("index", index, status, stop, wake=sent)),
+        asyncio.create_task(_repeat("outbox", submit, status, stop)),
+        asyncio.create_task(_keep_beating(status, stop)),
+    ]
+    try:
+        await asyncio.gather(*loops)
+    finally:
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        await submitter.release_leases()
+
+
+async def _start(indexer: Indexer, status: _Status, stop: asyncio.Event) -> None:
+    started = False
+
+    async def start() -> bool:
+        nonlocal started
+        await indexer.start()
+        started = True
+        return True
+
+    while not started and not stop.is_set():
+        await _try("index", start, status, stop, FIRST_BACKOFF)
+
+
+async def _repeat(
+    name: str,
+    work: Callable[[], Awaitable[bool]],
+    status: _Status,
+    stop: asyncio.Event,
+    *,
+    wake: asyncio.Event | None = None,
+) -> None:
+    """Do the work again at once while there is some, else after a pause or when woken."""
+    pause, backoff = SHORTEST_PAUSE, FIRST_BACKOFF
+    while not stop.is_set():
+        busy = await _try(name, work, status, stop, backoff)
+        if busy is None:
+            backoff = min(2 * backoff, LONGEST_BACKOFF)
+            continue
+        backoff = FIRST_BACKOFF
+        if busy:
+            pause = SHORTEST_PAUSE
+            await asyncio.sleep(0)
+            continue
+        if await _wait(wake or stop, pause) and wake is not None:
+            wake.clear()
+            pause = SHORTEST_PAUSE
+        else:
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def _try(
+    name: str,
+    work: Callable[[], Awaitable[bool]],
+    status: _Status,
+    stop: asyncio.Event,
+    backoff: float,
+) -> bool | None:
+    """Do the work once; None if it failed, after the error was told and a pause was made."""
+    try:
+        busy = await work()
+    except (WrongChain, RollbackTooDeep) as error:
+        status.errors[name] = str(error)
+        await status.beat(now=True)
+        raise
+    except InconsistentRead as error:
+        log.info("worker.read_again", reason=str(error))
+        await _wait(stop, SHORTEST_PAUSE)
+        return False
+    except Exception as error:
+        # Whatever it was, stopping would be worse: the next round starts from the database.
+        expected = isinstance(error, RpcError | RpcUnavailable)
+        log.warning("worker.error", loop=name, error=repr(error), exc_info=not expected)
+        status.errors[name] = f"{type(error).__name__}: {error}"
+        await _wait(stop, backoff)
+        return None
+    status.errors.pop(name, None)
+    return busy
+
+
+async def _keep_beating(status: _Status, stop: asyncio.Event) -> None:
+    """A loop of its own: a chain that does not answer must not make the worker look dead."""
+    while not stop.is_set():
+        try:
+            await status.beat()
+        except Exception as error:
+            log.warning("worker.heartbeat", error=repr(error))
+        await _wait(stop, HEARTBEAT_SECONDS / 4)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, but no longer than so many seconds; return whether it was set."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
