@@ -31,6 +31,7 @@ from enum import StrEnum
 from node.market.orders import Order, OrderBook, OrderStatus
 
 BPS = 10_000
+MAX_TICK = 14 * 86_400  # far within the time a purchase may be authorized in
 
 
 class StepKind(StrEnum):
@@ -106,6 +107,10 @@ class Plan:
     terms: PlanTerms
     book: OrderBook
 
+    def first_time(self) -> int | None:
+        """When the first tick is: a new chain should be a little older. None without orders."""
+        return self.ticks[0].time if self.ticks else None
+
     def replay_id(self) -> str:
         """The same orders under the same terms have the same id."""
         text = f"{self.book.digest()} {self.terms}"
@@ -118,8 +123,8 @@ def make_plan(book: OrderBook, terms: PlanTerms) -> Plan:
     Raises:
         ValueError: a term is out of range.
     """
-    if terms.tick < 1:
-        raise ValueError(f"a tick takes at least a second, not {terms.tick}")
+    if not 1 <= terms.tick <= MAX_TICK:
+        raise ValueError(f"a tick takes 1 to {MAX_TICK} s, not {terms.tick}")
     if not 0 <= terms.fee_bps <= BPS:
         raise ValueError(f"the fee is 0 to {BPS} basis points, not {terms.fee_bps}")
     if terms.dispute_window < 0:

@@ -1,0 +1,299 @@
+"""The bridge and the chain as a marketplace reaches them: HTTP with retries that are safe.
+
+Every POST carries an idempotency key that follows from what it is for, so sending it again is never
+a second effect. While the node does not answer, everybody waits for the same recovery: the node is
+back, and all it had been asked for before is settled, even what a chain that came back some blocks
+behind has to do again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+import orjson
+
+PREFER_SECONDS = 10
+SETTLE_SECONDS = 180
+RETRY_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
+RECOVERY_POLL_SECONDS = 0.25
+RPC_BATCH = 200
+PAGE = 100
+
+_UNSETTLED = ("queued", "submitted")
+METHOD_NOT_FOUND = -32601
+
+
+class NodeUnavailable(Exception):
+    """The node did not come back in the time it was given."""
+
+
+class Refused(Exception):
+    """The bridge refused a request.
+
+    Attributes:
+        status: HTTP status.
+        code: the problem's code, such as "insufficient_funds".
+        retryable: whether the same request may succeed later.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, retryable: bool) -> None:
+        super().__init__(f"{status} {code}: {detail}")
+        self.status = status
+        self.code = code
+        self.retryable = retryable
+
+
+class RpcRefused(Exception):
+    """The chain answered with an error."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"{message} (code {code})")
+        self.code = code
+
+
+class _Lost(Exception):
+    """No answer, or one that says to come again."""
+
+
+class Node:
+    """One node: its bridge under a merchant's key, and the JSON-RPC its manifest names.
+
+    Args:
+        url: of the bridge.
+        api_key: the merchant's.
+        in_flight: how many requests may be under way at once.
+        wait_seconds: how long a node that does not answer is waited for.
+        on_outage: told once when the node stops answering.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        in_flight: int,
+        wait_seconds: float,
+        on_outage: Callable[[str], None],
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {api_key}"}
+        self._in_flight = asyncio.Semaphore(in_flight)
+        self._limit = in_flight
+        self._wait_seconds = wait_seconds
+        self._on_outage = on_outage
+        self._recovery: asyncio.Task[None] | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._rpc_url = ""
+        self.outages = 0
+
+    async def __aenter__(self) -> Node:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._limit + 4, keepalive_timeout=60),
+            timeout=aiohttp.ClientTimeout(total=60, connect=10),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._recovery is not None:
+            self._recovery.cancel()
+        assert self._session is not None
+        await self._session.close()
+
+    # ---------------------------------------------------------------------------- bridge
+
+    async def post(self, path: str, key: str, body: Mapping[str, Any] | None) -> tuple[Any, float]:
+        """Ask for something; return the resource once the chain has settled it, and the seconds
+        that took.
+
+        Raises:
+            Refused: the bridge refuses; nothing was done.
+            NodeUnavailable: the node went away and did not come back.
+            TimeoutError: accepted, but not settled in SETTLE_SECONDS.
+        """
+        headers = {
+            **self._headers,
+            "Idempotency-Key": key,
+            "Prefer": f"wait={PREFER_SECONDS}",
+            "Content-Type": "application/json",
+        }
+        data = None if body is None else orjson.dumps(body)
+        async with self._in_flight:
+            started = time.monotonic()
+            status, resource = await self._persist("POST", path, headers, data)
+            if status == 202:
+                await self._until_settled(resource["id"])
+                status, resource = await self._persist("POST", path, headers, data)
+            return resource, time.monotonic() - started
+
+    async def get(self, path: str) -> Any:
+        """Raises: Refused, NodeUnavailable."""
+        _, answer = await self._persist("GET", path, self._headers, None)
+        return answer
+
+    async def pages(self, path: str) -> AsyncIterator[Any]:
+        """Everything in a list. Raises: Refused, NodeUnavailable."""
+        cursor = ""
+        while True:
+            page = await self.get(f"{path}?limit={PAGE}{cursor}")
+            for item in page["data"]:
+                yield item
+            if not page["has_more"]:
+                return
+            cursor = f"&cursor={page['next_cursor']}"
+
+    async def _until_settled(self, resource_id: str) -> None:
+        end = time.monotonic() + SETTLE_SECONDS
+        while await self._unsettled(f"&resource_id={resource_id}"):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{resource_id} is not settled after {SETTLE_SECONDS} s")
+            await asyncio.sleep(0.1)
+
+    async def _unsettled(self, which: str = "") -> bool:
+        for status in _UNSETTLED:
+            page = await self.get(f"/v1/operations?limit=1&status={status}{which}")
+            if page["data"]:
+                return True
+        return False
+
+    async def _persist(
+        self, method: str, path: str, headers: Mapping[str, str], data: bytes | None
+    ) -> tuple[int, Any]:
+        """Send a request until there is an answer that counts."""
+        while True:
+            if self._recovery is not None:
+                await asyncio.shield(self._recovery)
+            try:
+                return await self._attempt(method, path, headers, data)
+            except _Lost as lost:
+                await self._recover(str(lost))
+
+    async def _attempt(
+        self, method: str, path: str, headers: Mapping[str, str], data: bytes | None
+    ) -> tuple[int, Any]:
+        """Send a request; try again at once what a passing hitch may explain.
+
+        Raises:
+            _Lost: the hitch did not pass.
+            Refused: a clear answer of 4xx, or one of 5xx that is not worth another try.
+        """
+        assert self._session is not None
+        reason = ""
+        for pause in RETRY_SECONDS:
+            try:
+                async with self._session.request(
+                    method, self._url + path, headers=headers, data=data
+                ) as response:
+                    content = await response.read()
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                reason = f"{method} {path}: {error or type(error).__name__}"
+            else:
+                if response.status < 400:
+                    return response.status, orjson.loads(content)
+                refused = _refusal(response.status, content)
+                if not refused.retryable:
+                    raise refused
+                reason = f"{method} {path}: {refused}"
+            await asyncio.sleep(pause)
+        raise _Lost(reason)
+
+    # -------------------------------------------------------------------------- recovery
+
+    async def _recover(self, reason: str) -> None:
+        if self._recovery is None:
+            self._recovery = asyncio.create_task(self._wait_for_node(reason))
+        await asyncio.shield(self._recovery)
+
+    async def _wait_for_node(self, reason: str) -> None:
+        self.outages += 1
+        self._on_outage(reason)
+        end = time.monotonic() + self._wait_seconds
+        try:
+            while not await self._is_back():
+                if time.monotonic() > end:
+                    raise NodeUnavailable(
+                        f"the node did not answer for {self._wait_seconds:.0f} s: {reason}"
+                    )
+                await asyncio.sleep(RECOVERY_POLL_SECONDS)
+        finally:
+            self._recovery = None
+
+    async def _is_back(self) -> bool:
+        """Whether the node is ready and has nothing left to do: what rolled back is done again."""
+        try:
+            await self._attempt("GET", "/health/ready", self._headers, None)
+            for status in _UNSETTLED:
+                path = f"/v1/operations?limit=1&status={status}"
+                _, page = await self._attempt("GET", path, self._headers, None)
+                if page["data"]:
+                    return False
+            _, manifest = await self._attempt("GET", "/v1/network", self._headers, None)
+        except _Lost:
+            return False
+        self._rpc_url = manifest["rpc_url"]
+        return True
+
+    # ----------------------------------------------------------------------------- chain
+
+    async def network(self) -> Any:
+        """The node's manifest; also where its JSON-RPC is found."""
+        manifest = await self.get("/v1/network")
+        self._rpc_url = manifest["rpc_url"]
+        return manifest
+
+    async def rpc(self, method: str, *params: Any) -> Any:
+        """One JSON-RPC call. Raises: RpcRefused, NodeUnavailable."""
+        (answer,) = await self.rpc_batch([(method, params)])
+        return answer
+
+    async def rpc_batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        """JSON-RPC calls in order. Raises: RpcRefused for the first that fails, NodeUnavailable."""
+        results: list[Any] = []
+        for start in range(0, len(calls), RPC_BATCH):
+            results += await self._rpc_exchange(calls[start : start + RPC_BATCH])
+        return results
+
+    async def _rpc_exchange(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        assert self._session is not None
+        body = orjson.dumps(
+            [
+                {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
+                for number, (method, params) in enumerate(calls)
+            ]
+        )
+        headers = {"Content-Type": "application/json"}
+        while True:
+            try:
+                async with self._session.post(
+                    self._rpc_url, data=body, headers=headers
+                ) as response:
+                    answers = {a["id"]: a for a in orjson.loads(await response.read())}
+                break
+            except (aiohttp.ClientError, TimeoutError, OSError) as lost:
+                await self._recover(f"JSON-RPC: {lost or type(lost).__name__}")
+        results = []
+        for number in range(len(calls)):
+            error = answers[number].get("error")
+            if error is not None:
+                raise RpcRefused(int(error.get("code", 0)), str(error.get("message", "")))
+            results.append(answers[number]["result"])
+        return results
+
+
+def _refusal(status: int, content: bytes) -> Refused:
+    passing = status in (429, 502, 503, 504)
+    try:
+        problem = orjson.loads(content)
+        retryable = passing or bool(problem.get("retryable"))
+        return Refused(status, str(problem["code"]), str(problem.get("detail", "")), retryable)
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return Refused(status, "unknown", content[:200].decode("utf-8", "replace"), passing)
