@@ -1,0 +1,155 @@
+"""The application: its parts, its routes, and how it describes itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from node.bridge import (
+    accounts,
+    api_keys,
+    events,
+    health,
+    network,
+    operations,
+    pay,
+    problems,
+    purchases,
+    redemptions,
+    topups,
+    transfers,
+)
+from node.bridge.auth import KeyRing
+from node.bridge.clock import ChainClock
+from node.bridge.context import Context
+from node.bridge.middleware import Envelope
+from node.bridge.problems import Problem, documented
+from node.bridge.waiting import Waiters
+from node.chain.codec import ContractCodec
+from node.chain.deployment import Manifest
+from node.chain.rpc import Rpc
+from node.keys import SealedSeed
+from node.settings import Settings
+from node.store import Store
+from node.store.ids import Ids
+
+_DESCRIPTION = """\
+A marketplace's own coin, and purchases paid through escrow.
+
+* **Amounts** are strings of atomic units (10^-6 coin), **times** RFC 3339 in UTC.
+* Every POST needs an **Idempotency-Key**: the same key and request again has no second effect.
+* Chain work is answered with **202** and the resource as it stands. `Prefer: wait=5` holds the
+  answer until it is settled, or for 5 seconds. A resource changes when the chain has it in a block.
+* Errors are `application/problem+json` (RFC 9457); decide on `code`.
+"""
+_EVERYWHERE = ("invalid_request", "internal_error", "database_busy")
+_WITH_KEY = ("unauthorized", "scope_missing", *_EVERYWHERE)
+_ON_POST = (
+    "malformed_json",
+    "bad_request",
+    "idempotency_key_required",
+    "idempotency_key_invalid",
+    "body_too_large",
+    "unsupported_media_type",
+    "idempotency_key_reused",
+    "chain_unavailable",
+)
+
+
+def create_app(
+    settings: Settings,
+    store: Store,
+    manifest: Manifest,
+    seed: SealedSeed,
+    rpc: Rpc,
+    *,
+    wall_milliseconds: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    monotonic: Callable[[], float] = time.monotonic,
+    new_secret: Callable[[], str] = api_keys.new_secret,
+) -> FastAPI:
+    """Return the bridge over a migrated store. It closes neither the store nor the RPC connection.
+
+    Args:
+        seed: signs for managed accounts.
+        rpc: asked for the chain's time and health only; what is to be done goes by the store.
+        wall_milliseconds: UTC unix time.
+    """
+    context = Context(
+        settings=settings,
+        store=store,
+        manifest=manifest,
+        seed=seed,
+        rpc=rpc,
+        ids=Ids(wall_milliseconds),
+        wall_milliseconds=wall_milliseconds,
+        new_secret=new_secret,
+        clock=ChainClock(store, rpc, wall_milliseconds, monotonic),
+        waiters=Waiters(store),
+        key_ring=KeyRing(store, monotonic),
+        coin=ContractCodec("PlatformCoin"),
+        escrow=ContractCodec("PurchaseEscrow"),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        context.waiters.stop()
+
+    app = FastAPI(
+        title="Plaza bridge",
+        description=_DESCRIPTION,
+        version=version("plaza"),
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.state.context = context
+    app.add_middleware(Envelope)
+    app.add_exception_handler(Problem, problems.on_problem)
+    app.add_exception_handler(HTTPException, problems.on_http_exception)
+    app.add_exception_handler(RequestValidationError, problems.on_validation_error)
+    v1 = APIRouter(prefix="/v1")
+    for resource in (accounts, topups, redemptions, transfers, purchases, operations, events):
+        v1.include_router(resource.router, responses=documented(*_WITH_KEY))
+    v1.include_router(api_keys.router, responses=documented(*_WITH_KEY))
+    for public in (network, pay):
+        v1.include_router(public.router, responses=documented(*_EVERYWHERE))
+    app.include_router(v1)
+    app.include_router(health.router)
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _complete(describe())
+        return describe()
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+def _complete(schema: dict[str, Any]) -> None:
+    """Say of every POST what all of them have in common, and which header they need."""
+    for path in schema["paths"].values():
+        post = path.get("post")
+        if post is None:
+            continue
+        for parameter in post.get("parameters", ()):
+            if parameter["name"].lower() == "idempotency-key":
+                parameter["required"] = True
+                parameter["schema"] = {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"}
+        for status, response in documented(*_ON_POST).items():
+            _merge(post["responses"], str(status), response)
+
+
+def _merge(responses: dict[str, Any], status: str, more: dict[str, Any]) -> None:
+    model = {"$ref": "#/components/schemas/ProblemDetails"}
+    response = responses.setdefault(status, {"description": more["description"], "content": {}})
+    content = response["content"].setdefault(problems.MEDIA_TYPE, {"examples": {}})
+    content["schema"] = model
+    content["examples"].update(more["content"][problems.MEDIA_TYPE]["examples"])

@@ -1,0 +1,140 @@
+"""EIP-3009 authorizations: made for managed accounts, checked for external ones.
+
+A wrong signature is refused here, before it costs an operation. Only keys can sign (65 bytes): the
+EIP-1271 signature of a contract account is for the chain to judge, and such an account acts on
+chain by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import coincurve
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+from sqlalchemy.engine import Row
+
+from node.bridge.context import Context
+from node.bridge.problems import Problem
+from node.bridge.values import SignedAuthorization
+from node.chain.typed_data import receive_authorization_digest, transfer_authorization_digest
+
+_HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+
+
+@dataclass(frozen=True)
+class Payment:
+    """What an authorization is for.
+
+    Attributes:
+        receive: ReceiveWithAuthorization, which only `to` can use; else TransferWithAuthorization.
+    """
+
+    sender: str
+    to: str
+    amount: int
+    nonce: str
+    receive: bool
+
+    def digest(self, context: Context, valid_after: int, valid_before: int) -> bytes:
+        digest = receive_authorization_digest if self.receive else transfer_authorization_digest
+        return digest(
+            chain_id=context.manifest.chain_id,
+            coin=context.coin_address,
+            sender=self.sender,
+            to=self.to,
+            value=self.amount,
+            valid_after=valid_after,
+            valid_before=valid_before,
+            nonce=self.nonce,
+        )
+
+
+def authorization_for(
+    context: Context,
+    account: Row[Any],
+    payment: Payment,
+    given: SignedAuthorization | None,
+    *,
+    valid_before: int,
+    now: int,
+) -> SignedAuthorization:
+    """Return the authorization of a payment by an account.
+
+    Args:
+        given: what came with the request; for an external account only.
+        valid_before: of an authorization made here.
+        now: the chain's time.
+
+    Raises:
+        Problem: signature_required, signature_invalid, invalid_request.
+    """
+    if account.managed_index is None:
+        return checked(context, payment, given, now)
+    if given is not None:
+        raise Problem(
+            "invalid_request",
+            f"the key of the account {account.id} is managed by the node, which signs for it",
+            param="signature",
+        )
+    signer = context.seed.managed(account.managed_index)
+    signature = signer.sign_hash(payment.digest(context, 0, valid_before))
+    return SignedAuthorization(
+        signature="0x" + signature.hex(), valid_after=0, valid_before=valid_before
+    )
+
+
+def checked(
+    context: Context, payment: Payment, given: SignedAuthorization | None, now: int
+) -> SignedAuthorization:
+    """Return a member's own authorization once it is sure that the coin will accept it.
+
+    Raises:
+        Problem: signature_required (with what is to be signed), signature_invalid.
+    """
+    if given is None:
+        kind = "ReceiveWithAuthorization" if payment.receive else "TransferWithAuthorization"
+        raise Problem(
+            "signature_required",
+            f"{payment.sender} has to sign {kind} with these values (EIP-3009)",
+            param="signature",
+            to_sign={
+                "primary_type": kind,
+                "from": payment.sender,
+                "to": payment.to,
+                "value": str(payment.amount),
+                "nonce": payment.nonce,
+            },
+        )
+    if not given.valid_after < now < given.valid_before:
+        raise Problem(
+            "signature_invalid",
+            f"the authorization is valid between {given.valid_after} and {given.valid_before}, and"
+            f" the chain's time is {now}",
+            param="valid_after" if now <= given.valid_after else "valid_before",
+        )
+    digest = payment.digest(context, given.valid_after, given.valid_before)
+    signer = _signer_of(digest, bytes.fromhex(given.signature[2:]))
+    if signer != payment.sender:
+        raise Problem(
+            "signature_invalid",
+            f"the signature is {'nobody' if signer is None else signer}'s for this payment, not"
+            f" {payment.sender}'s",
+            param="signature",
+        )
+    return given
+
+
+def _signer_of(digest: bytes, signature: bytes) -> str | None:
+    """The address that signed, or None where the coin would refuse the signature's form."""
+    v = signature[64]
+    if v not in (27, 28) or int.from_bytes(signature[32:64]) > _HALF_ORDER:
+        return None
+    try:
+        key = coincurve.PublicKey.from_signature_and_message(
+            signature[:64] + bytes([v - 27]), digest, hasher=None
+        )
+    except Exception:
+        return None
+    return str(to_checksum_address(keccak(key.format(compressed=False)[1:])[-20:]))

@@ -1,0 +1,62 @@
+"""What a request handler works with: made once by `create_app`, held by the application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from node.bridge.auth import KeyRing
+from node.bridge.clock import ChainClock
+from node.bridge.waiting import Waiters
+from node.chain.codec import ContractCodec
+from node.chain.deployment import Manifest
+from node.chain.rpc import Rpc
+from node.keys import SealedSeed
+from node.settings import Settings
+from node.store import Store
+from node.store.ids import Ids
+
+
+@dataclass(frozen=True)
+class Context:
+    """The parts of the node a handler may use, and its sources of time and randomness."""
+
+    settings: Settings
+    store: Store
+    manifest: Manifest
+    seed: SealedSeed  # for the signatures of managed accounts
+    rpc: Rpc
+    ids: Ids
+    wall_milliseconds: Callable[[], int]  # UTC unix time
+    new_secret: Callable[[], str]
+    clock: ChainClock
+    waiters: Waiters
+    key_ring: KeyRing
+    coin: ContractCodec
+    escrow: ContractCodec
+
+    def wall_now(self) -> int:
+        """UTC unix seconds, for `created_at` and its like; deadlines are the chain clock's."""
+        return self.wall_milliseconds() // 1000
+
+    @property
+    def coin_address(self) -> str:
+        return self.manifest.contracts["PlatformCoin"].address
+
+    @property
+    def escrow_address(self) -> str:
+        return self.manifest.contracts["PurchaseEscrow"].address
+
+
+def context_of(request: Request) -> Context:
+    return cast(Context, request.app.state.context)
+
+
+async def _context(request: Request) -> Context:
+    return context_of(request)
+
+
+Ctx = Annotated[Context, Depends(_context)]

@@ -1,0 +1,73 @@
+"""What an address has and can still spend."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from node.bridge.operations import UNSETTLED
+from node.bridge.problems import Problem
+from node.bridge.rows import table
+from node.store import models
+
+
+class Funds(NamedTuple):
+    """Atomic units.
+
+    Attributes:
+        available: the indexed balance less what unsettled operations will take.
+        held: in escrow for the address's purchases.
+        pending: on its way in by unsettled operations.
+        as_of_block: the newest block that balance and held are of.
+    """
+
+    available: int
+    held: int
+    pending: int
+    as_of_block: int
+
+
+def available(session: Session, address: str) -> int:
+    members, operations = table(models.Member), table(models.Operation)
+    balance = session.scalar(select(members.c.balance).where(members.c.address == address)) or 0
+    debits = session.scalars(
+        select(operations.c.debit_amount).where(
+            operations.c.debit_address == address, operations.c.status.in_(UNSETTLED)
+        )
+    )
+    spendable: int = balance - sum(debits)
+    return spendable
+
+
+def refuse_unless_available(session: Session, address: str, needed: int) -> None:
+    """Raises:
+    Problem: insufficient_funds.
+    """
+    has = available(session, address)
+    if has < needed:
+        raise Problem(
+            "insufficient_funds",
+            f"{address} has {max(has, 0)} available, {needed} is needed",
+            available=str(max(has, 0)),
+            needed=str(needed),
+        )
+
+
+def funds_of(session: Session, address: str) -> Funds:
+    operations, orders = table(models.Operation), table(models.EscrowOrder)
+    credits = session.scalars(
+        select(operations.c.credit_amount).where(
+            operations.c.credit_address == address, operations.c.status.in_(UNSETTLED)
+        )
+    )
+    held = session.scalars(select(orders.c.held).where(orders.c.payer == address))
+    newest_block = session.scalar(select(func.max(table(models.Block).c.number)))
+    return Funds(
+        # Coin may have left by a way that no operation of ours foresaw.
+        available=max(available(session, address), 0),
+        held=sum(held),
+        pending=sum(credits),
+        as_of_block=newest_block or 0,
+    )

@@ -1,0 +1,128 @@
+"""Whether the node is alive, and whether it does its work. Public, outside /v1."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import ConfigDict
+from sqlalchemy import select
+from sqlalchemy.engine import Row
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from node.bridge.answers import answer
+from node.bridge.context import Context, Ctx
+from node.bridge.rows import table
+from node.bridge.values import Output
+from node.chain.rpc import RpcError, RpcUnavailable
+from node.store.models import WorkerStatus
+
+router = APIRouter(prefix="/health", tags=["public"])
+
+MAX_HEARTBEAT_AGE_SECONDS = 15
+MAX_INDEX_LAG_BLOCKS = 50
+_RPC_SECONDS = 3.0
+
+
+class Live(Output):
+    status: str
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"status": "ok"}]})
+
+
+class Ready(Output):
+    """`problems` is empty where the node is ready."""
+
+    status: str
+    problems: list[str]
+    heartbeat_age_seconds: float | None
+    head_block: int | None
+    indexed_block: int | None
+    chain_block: int | None
+    conflicts: int | None
+    last_error: str | None
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "ok",
+                    "problems": [],
+                    "heartbeat_age_seconds": 0.2,
+                    "head_block": 17,
+                    "indexed_block": 17,
+                    "chain_block": 17,
+                    "conflicts": 0,
+                    "last_error": None,
+                }
+            ]
+        },
+    )
+
+
+@router.get("/live", response_model=Live)
+async def live() -> Response:
+    """The bridge answers."""
+    return answer(Live(status="ok"))
+
+
+@router.get(
+    "/ready",
+    response_model=Ready,
+    responses={503: {"model": Ready, "description": "Not ready; `problems` says why"}},
+)
+async def ready(context: Ctx) -> Response:
+    """The whole node works: database, worker, index and chain."""
+    problems: list[str] = []
+    row = None
+    try:
+        row = await context.store.read(_worker_status)
+    except SQLAlchemyError as error:
+        problems.append(f"the database does not answer: {type(error).__name__}")
+    block, trouble = await _chain_block(context)
+    if trouble is not None:
+        problems.append(trouble)
+    age = None if row is None else (context.wall_milliseconds() - row.heartbeat_at) / 1000
+    problems += _worker_problems(row, age, block)
+    shown = Ready(
+        status="not ready" if problems else "ok",
+        problems=problems,
+        heartbeat_age_seconds=age,
+        head_block=row.head_block if row else None,
+        indexed_block=row.indexed_block if row else None,
+        chain_block=block,
+        conflicts=row.conflicts if row else None,
+        last_error=row.last_error if row else None,
+    )
+    return answer(shown, 503 if problems else 200)
+
+
+def _worker_problems(row: Row[Any] | None, age: float | None, block: int | None) -> list[str]:
+    if row is None or age is None:
+        return ["no worker has run yet"]
+    problems = []
+    if age > MAX_HEARTBEAT_AGE_SECONDS:
+        problems.append(f"the worker was last heard of {age:.0f} seconds ago")
+    lag = max(row.head_block, block or 0) - row.indexed_block
+    if lag > MAX_INDEX_LAG_BLOCKS:
+        problems.append(f"the index is {lag} blocks behind the chain")
+    if row.conflicts:
+        problems.append(f"{row.conflicts} transactions are in conflict: people must look")
+    return problems
+
+
+async def _chain_block(context: Context) -> tuple[int | None, str | None]:
+    try:
+        number = await asyncio.wait_for(context.rpc.call("eth_blockNumber"), _RPC_SECONDS)
+    except (RpcError, RpcUnavailable, TimeoutError) as error:
+        return None, f"the chain does not answer: {error or 'too slow'}"
+    return int(number, 16), None
+
+
+def _worker_status(session: Session) -> Row[Any] | None:
+    rows = table(WorkerStatus)
+    return session.execute(select(rows).where(rows.c.id == 1)).one_or_none()

@@ -1,0 +1,100 @@
+"""The bridge as a process of its own: `python -m node.bridge.serve`, settings from PLAZA_*.
+
+Listens on the socket inherited as PLAZA_LISTEN_FD, else on the host and port of the settings.
+SIGTERM and SIGINT end it: requests under way are answered, those that wait for the chain at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from types import FrameType
+
+import orjson
+import structlog
+import uvicorn
+
+from node.bridge.app import create_app
+from node.bridge.waiting import Waiters
+from node.chain.deployment import Manifest
+from node.chain.rpc import HttpRpc
+from node.keys import SealedSeed
+from node.settings import Settings
+from node.store import Store
+
+_STOP_SECONDS = 10
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, waiters: Waiters) -> None:
+        super().__init__(config)
+        self._waiters = waiters
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        # In a signal handler: the loop does it when it next turns.
+        asyncio.get_running_loop().call_soon_threadsafe(self._waiters.stop)
+
+
+async def serve(settings: Settings, seed: SealedSeed, sockets: list[socket.socket] | None) -> None:
+    """Serve until a signal ends it. The database is migrated and the manifest written already."""
+    store = Store(settings.store_url)
+    manifest = Manifest.load(settings.manifest_path)
+    rpc = HttpRpc(manifest.rpc_url)
+    try:
+        app = create_app(settings, store, manifest, seed, rpc)
+        config = uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            log_config=None,  # ours is structlog, and the access log is the middleware's
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=65,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
+        await _Server(config, app.state.context.waiters).serve(sockets=sockets)
+    finally:
+        await rpc.close()
+        store.close()
+
+
+def main() -> None:
+    settings = Settings()  # type: ignore[call-arg]  # every field has a default
+    _configure_logging(settings.log_level)
+    inherited = os.environ.get("PLAZA_LISTEN_FD")
+    sockets = None if inherited is None else [socket.socket(fileno=int(inherited))]
+    passphrase = settings.passphrase_file or settings.data / "passphrase"
+    seed = SealedSeed.open(
+        settings.data / "seed.json", passphrase.read_text(encoding="utf-8").strip()
+    )
+    uvicorn_loop = uvicorn.Config("", loop="uvloop").get_loop_factory()
+    with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
+        runner.run(serve(settings, seed, sockets))
+
+
+def _configure_logging(level: str) -> None:
+    """Lines of JSON on stderr, encoded by orjson: one is written for every request."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(serializer=orjson.dumps),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        cache_logger_on_first_use=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

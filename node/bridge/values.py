@@ -1,0 +1,144 @@
+"""The values of the API: how amounts, times, addresses and names come in and go out.
+
+Amounts are decimal strings of atomic units, times RFC 3339 in UTC, in Python both are `int`.
+Unknown fields are refused, and nothing is converted silently: a number is not an amount.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from eth_utils.address import is_checksum_address, to_checksum_address
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+MAX_AMOUNT = 2**96 - 1
+MAX_TIME = 2**40 - 1  # the coin and the escrow keep times in 40 bits
+KINDS = {"buyer": 1, "seller": 2, "lender": 4, "operator": 8, "system": 16}
+
+_AMOUNT = re.compile(r"[1-9][0-9]{0,28}", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+class Input(BaseModel):
+    """A request body."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Query(BaseModel):
+    """The query parameters of a request."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Output(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+Data = TypeVar("Data", bound=BaseModel)
+
+
+class Page(Output, Generic[Data]):
+    """A part of a list, newest first."""
+
+    data: list[Data]
+    has_more: bool
+    next_cursor: str | None = Field(description="`cursor` of the next part; null at the end")
+
+
+def _parse_amount(value: Any) -> int:
+    if not isinstance(value, str):
+        raise ValueError('an amount is a string of atomic units, such as "12500000"')
+    if not _AMOUNT.fullmatch(value) or int(value) > MAX_AMOUNT:
+        raise ValueError(
+            f"an amount is a whole number of atomic units from 1 to {MAX_AMOUNT}, in digits alone"
+        )
+    return int(value)
+
+
+def _parse_time(value: Any) -> int:
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        raise ValueError('a time is RFC 3339, such as "2030-01-31T00:00:00Z"')
+    moment = datetime.fromisoformat(value).timestamp()
+    if not 0 <= moment <= MAX_TIME:
+        raise ValueError(f"a time is from 1970 to unix second {MAX_TIME}")
+    return int(moment)
+
+
+def rfc3339(seconds: int) -> str:
+    """UTC unix seconds as RFC 3339, such as "2026-01-31T09:15:00Z"."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_address(value: str) -> str:
+    """Return 40 hex digits after 0x as a checksummed address. Raises ValueError."""
+    lower_or_upper = value[2:] in (value[2:].lower(), value[2:].upper())
+    if not lower_or_upper and not is_checksum_address(value):
+        raise ValueError("the capitals of the address do not fit its checksum (EIP-55)")
+    if int(value, 16) == 0:
+        raise ValueError("the zero address is nobody's")
+    return str(to_checksum_address(value))
+
+
+_AMOUNT_SCHEMA = {"type": "string", "pattern": "^[1-9][0-9]{0,28}$", "examples": ["12500000"]}
+_TOTAL_SCHEMA = {"type": "string", "pattern": "^(0|[1-9][0-9]*)$", "examples": ["12500000"]}
+_CHANGE_SCHEMA = {"type": "string", "pattern": "^(0|-?[1-9][0-9]*)$", "examples": ["-12500000"]}
+_TIME_SCHEMA = {"type": "string", "format": "date-time", "examples": ["2026-01-31T09:15:00Z"]}
+
+# In requests.
+AmountIn = Annotated[int, BeforeValidator(_parse_amount), WithJsonSchema(_AMOUNT_SCHEMA)]
+TimeIn = Annotated[int, BeforeValidator(_parse_time), WithJsonSchema(_TIME_SCHEMA)]
+Address = Annotated[
+    str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{40}$"), AfterValidator(parse_address)
+]
+Bytes32 = Annotated[
+    str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{64}$"), AfterValidator(str.lower)
+]
+Signature = Annotated[
+    str,
+    StringConstraints(pattern=r"^0x[0-9a-fA-F]{130}$"),
+    Field(description="65 bytes r, s, v (27 or 28) as hex"),
+]
+# What a shop calls its own things: printable, so that it survives every log and database.
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")
+]
+Note = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")
+]
+UnixTime = Annotated[int, Field(ge=0, le=2**53, description="unix seconds, as signed")]
+Kind = Literal["buyer", "seller", "lender"]  # the others are the platform's own
+
+# In answers.
+Amount = Annotated[int, PlainSerializer(str, return_type=str), WithJsonSchema(_TOTAL_SCHEMA)]
+Change = Annotated[int, PlainSerializer(str, return_type=str), WithJsonSchema(_CHANGE_SCHEMA)]
+Time = Annotated[int, PlainSerializer(rfc3339, return_type=str), WithJsonSchema(_TIME_SCHEMA)]
+
+
+class SignedAuthorization(Input):
+    """An EIP-3009 authorization a member signed, as far as the request leaves it open."""
+
+    signature: Signature
+    valid_after: UnixTime = 0
+    valid_before: UnixTime
+
+
+def kind_bits(kinds: list[Kind]) -> int:
+    return sum({KINDS[kind] for kind in kinds})
+
+
+def kind_names(bits: int) -> list[str]:
+    return [name for name, bit in KINDS.items() if bits & bit]
