@@ -185,7 +185,7 @@ class SealedSeed:
                     f"the passphrase of {path} is wrong, or the file was changed"
                 ) from None
             raise SeedError(f"{path} is not a sealed seed: {error}") from error
-        except (KeyError, TypeError, NotImplementedError) as error:
+        except (KeyError, TypeError, AttributeError, NotImplementedError) as error:
             raise SeedError(f"{path} is not a sealed seed: {error!r}") from error
         return cls(seed)
 

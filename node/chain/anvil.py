@@ -153,6 +153,7 @@ class AnvilEngine:
     async def stop(self) -> None:
         if self.alive():
             try:
+                await self._empty_pool()
                 await self.save()
             except (RpcError, RpcUnavailable, OSError) as error:
                 log.error("the chain's last blocks are not saved", reason=str(error))
@@ -321,6 +322,16 @@ class AnvilEngine:
                     return before, await asyncio.to_thread(bytes.fromhex, state[2:])
         finally:
             await self.rpc.call("evm_setAutomine", True)
+
+    async def _empty_pool(self) -> None:
+        """Wait until what was accepted is mined, since a pool is not part of the state. One that
+        waits for an earlier nonce is not waited for, nor a sender who never stops."""
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline:
+            pool = await self.rpc.call("txpool_status")
+            if int(pool["pending"], 16) == 0:
+                return
+            await asyncio.sleep(0.02)
 
     async def _block_number(self) -> int:
         return int(await self.rpc.call("eth_blockNumber"), 16)

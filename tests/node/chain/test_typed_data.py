@@ -1,0 +1,212 @@
+"""Hashes made here equal those of eth_account and those the contracts make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_abi.exceptions import EncodingError
+from eth_account.messages import encode_typed_data
+from eth_utils.crypto import keccak
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node.chain.codec import ContractCodec
+from node.chain.deployment import deploy
+from node.chain.engine import Engine
+from node.chain.typed_data import (
+    order_hash,
+    receive_authorization_digest,
+    refund_nonce,
+    transfer_authorization_digest,
+)
+from tests.node.chain.support import START, seed, send, settings_in
+
+COIN = "0x" + "c0" * 20
+ESCROW = "0x" + "e5" * 20
+
+_addresses = st.binary(min_size=20, max_size=20).map(lambda raw: "0x" + raw.hex())
+_words = st.binary(min_size=32, max_size=32).map(lambda raw: "0x" + raw.hex())
+
+
+def _uint(bits: int) -> st.SearchStrategy[int]:
+    return st.integers(0, 2**bits - 1)
+
+
+_terms = st.fixed_dictionaries(
+    {
+        "payer": _addresses,
+        "payee": _addresses,
+        "operator": _addresses,
+        "feeReceiver": _addresses,
+        "maxAmount": _uint(96),
+        "minFeeBps": _uint(16),
+        "maxFeeBps": _uint(16),
+        "authorizeBefore": _uint(40),
+        "reclaimAfter": _uint(40),
+        "disputeWindow": _uint(32),
+        "orderRef": _words,
+    }
+)
+TERMS_TYPE = [
+    {"name": name, "type": kind}
+    for name, kind in (
+        ("payer", "address"),
+        ("payee", "address"),
+        ("operator", "address"),
+        ("feeReceiver", "address"),
+        ("maxAmount", "uint96"),
+        ("minFeeBps", "uint16"),
+        ("maxFeeBps", "uint16"),
+        ("authorizeBefore", "uint40"),
+        ("reclaimAfter", "uint40"),
+        ("disputeWindow", "uint32"),
+        ("orderRef", "bytes32"),
+    )
+]
+AUTHORIZATION_TYPE = [
+    {"name": name, "type": kind}
+    for name, kind in (
+        ("from", "address"),
+        ("to", "address"),
+        ("value", "uint256"),
+        ("validAfter", "uint256"),
+        ("validBefore", "uint256"),
+        ("nonce", "bytes32"),
+    )
+]
+
+
+def digest_of(
+    name: str, contract: str, chain_id: int, kind: str, fields: Any, message: Any
+) -> bytes:
+    domain = {
+        "name": name,
+        "version": "1",
+        "chainId": chain_id,
+        "verifyingContract": contract,
+    }
+    signable = encode_typed_data(domain, {kind: fields}, message)
+    return keccak(b"\x19" + signable.version + signable.header + signable.body)
+
+
+@given(terms=_terms, chain_id=_uint(64), escrow=_addresses)
+def test_the_order_hash_is_the_typed_data_hash_of_the_terms(
+    terms: dict[str, Any], chain_id: int, escrow: str
+) -> None:
+    expected = digest_of("Plaza PurchaseEscrow", escrow, chain_id, "Terms", TERMS_TYPE, terms)
+    assert order_hash(chain_id=chain_id, escrow=escrow, terms=terms) == "0x" + expected.hex()
+
+
+@pytest.mark.parametrize(
+    ("kind", "digest"),
+    [
+        ("TransferWithAuthorization", transfer_authorization_digest),
+        ("ReceiveWithAuthorization", receive_authorization_digest),
+    ],
+)
+@given(
+    sender=_addresses,
+    to=_addresses,
+    value=_uint(256),
+    after=_uint(64),
+    before=_uint(64),
+    nonce=_words,
+)
+def test_an_authorization_is_hashed_as_eip_3009_says(
+    kind: str, digest: Any, sender: str, to: str, value: int, after: int, before: int, nonce: str
+) -> None:
+    message = {
+        "from": sender,
+        "to": to,
+        "value": value,
+        "validAfter": after,
+        "validBefore": before,
+        "nonce": nonce,
+    }
+    assert digest(
+        chain_id=4242,
+        coin=COIN,
+        sender=sender,
+        to=to,
+        value=value,
+        valid_after=after,
+        valid_before=before,
+        nonce=nonce,
+    ) == digest_of("Plaza Coin", COIN, 4242, kind, AUTHORIZATION_TYPE, message)
+
+
+TERMS: dict[str, Any] = {
+    "payer": seed.managed(0).address,
+    "payee": seed.managed(1).address,
+    "operator": seed.platform("operator").address,
+    "feeReceiver": seed.platform("fee_receiver").address,
+    "maxAmount": 12_500_000,
+    "minFeeBps": 250,
+    "maxFeeBps": 250,
+    "authorizeBefore": START + 7 * 86_400,
+    "reclaimAfter": START + 120 * 86_400,
+    "disputeWindow": 604_800,
+    "orderRef": "0x" + "01" * 32,
+}
+
+
+async def test_the_contracts_make_the_same_hashes(tester: Engine, tmp_path: Path) -> None:
+    manifest = await deploy(tester, seed, settings_in(tmp_path), bridge_url="http://127.0.0.1:1")
+    escrow = manifest.contracts["PurchaseEscrow"].address
+    codec = ContractCodec("PurchaseEscrow")
+
+    async def ask(function: str, *arguments: Any) -> Any:
+        call = {"to": escrow, "data": codec.encode(function, *arguments)}
+        return codec.decode_result(function, await tester.rpc.call("eth_call", call, "latest"))
+
+    expected = order_hash(chain_id=4242, escrow=escrow, terms=TERMS)
+    assert await ask("hashTerms", TERMS) == expected
+    refund = "0x" + "02" * 32
+    assert await ask("refundNonce", expected, refund) == refund_nonce(expected, refund)
+
+
+async def test_the_coin_takes_a_signature_over_the_digest(tester: Engine, tmp_path: Path) -> None:
+    manifest = await deploy(tester, seed, settings_in(tmp_path), bridge_url="http://127.0.0.1:1")
+    coin, codec = manifest.contracts["PlatformCoin"].address, ContractCodec("PlatformCoin")
+    treasury, operator, buyer = (
+        seed.platform("treasury"),
+        seed.platform("operator"),
+        seed.managed(0),
+    )
+    for signer, data in (
+        (operator, codec.encode("admit", buyer.address, 1, START + 10**9)),
+        (treasury, codec.encode("mint", buyer.address, 100, "0x" + "03" * 32)),
+    ):
+        assert (await send(tester, signer, to=coin, data=data))["status"] == "0x1"
+    payment: dict[str, Any] = {
+        "to": treasury.address,
+        "value": 60,
+        "valid_after": 0,
+        "valid_before": START + 1_000,
+        "nonce": "0x" + "04" * 32,
+    }
+    digest = transfer_authorization_digest(
+        chain_id=4242, coin=coin, sender=buyer.address, **payment
+    )
+    data = codec.encode(
+        "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,bytes)",
+        buyer.address,
+        *payment.values(),
+        buyer.sign_hash(digest),
+    )
+    relayed = await send(tester, operator, to=coin, data=data, gas=200_000)
+    assert relayed["status"] == "0x1"
+    events = [codec.decode_log(log) for log in relayed["logs"]]
+    moved = next(event.args for event in events if event is not None and event.name == "Transfer")
+    assert moved == {"from": buyer.address, "to": treasury.address, "value": 60}
+
+
+def test_terms_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(KeyError, match="payee"):
+        order_hash(chain_id=1, escrow=ESCROW, terms={"payer": ESCROW})
+    with pytest.raises(EncodingError):
+        order_hash(chain_id=1, escrow=ESCROW, terms={**TERMS, "maxAmount": 2**96})
+    with pytest.raises(ValueError, match="32 bytes of hex, not 1"):
+        order_hash(chain_id=1, escrow=ESCROW, terms={**TERMS, "orderRef": "0x01"})
