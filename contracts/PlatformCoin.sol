@@ -19,17 +19,20 @@ import {AccountWord} from "./libraries/AccountWord.sol";
 contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
     using SafeCast for uint256;
 
+    /// @dev Structs of one member, so that it is read and written through one computed slot.
+    struct Slot {
+        AccountWord word;
+    }
+    struct NonceSlot {
+        uint256 word;
+    }
+
     /// @param available What could be minted at `updatedAt`.
     struct MintLimit {
         uint128 capacity;
         uint128 refillPerSecond;
         uint128 available;
         uint40 updatedAt;
-    }
-
-    /// @dev A word that is read and written in place, so that its slot is computed once.
-    struct Slot {
-        AccountWord word;
     }
 
     uint8 private constant SYSTEM = 16;
@@ -60,7 +63,7 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
     mapping(bytes32 ref => bool) private _seizureReferences;
     mapping(address account => mapping(bytes32 ref => bool)) private _redemptionReferences;
     // 256 nonces a word: the word by the nonce's upper 248 bits, the bit by its low 8.
-    mapping(address authorizer => mapping(uint248 word => uint256)) private _usedNonces;
+    mapping(address authorizer => mapping(uint248 position => NonceSlot)) private _usedNonces;
 
     constructor(
         address authority
@@ -220,10 +223,6 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         return _redemptionReferences[account][ref];
     }
 
-    function seizureReferenceUsed(bytes32 ref) external view returns (bool) {
-        return _seizureReferences[ref];
-    }
-
     function _available(MintLimit storage limit) private view returns (uint256) {
         uint256 refilled = (block.timestamp - limit.updatedAt) * limit.refillPerSecond;
         return Math.min(limit.capacity, limit.available + refilled);
@@ -350,7 +349,8 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
     }
 
     function authorizationState(address authorizer, bytes32 nonce) external view returns (bool) {
-        return _usedNonces[authorizer][uint248(uint256(nonce) >> 8)] & _nonceBit(nonce) != 0;
+        (NonceSlot storage slot, uint256 bit) = _nonceSlot(authorizer, nonce);
+        return slot.word & bit != 0;
     }
 
     function _transferAuthorized(
@@ -373,16 +373,18 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
     }
 
     function _useNonce(address authorizer, bytes32 nonce) private {
-        mapping(uint248 => uint256) storage words = _usedNonces[authorizer];
-        uint248 position = uint248(uint256(nonce) >> 8);
-        uint256 word = words[position];
-        uint256 bit = _nonceBit(nonce);
+        (NonceSlot storage slot, uint256 bit) = _nonceSlot(authorizer, nonce);
+        uint256 word = slot.word;
         if (word & bit != 0) revert AuthorizationAlreadyUsed(authorizer, nonce);
-        words[position] = word | bit;
+        slot.word = word | bit;
     }
 
-    function _nonceBit(bytes32 nonce) private pure returns (uint256) {
-        return 1 << (uint256(nonce) & 0xff);
+    function _nonceSlot(
+        address authorizer,
+        bytes32 nonce
+    ) private view returns (NonceSlot storage slot, uint256 bit) {
+        slot = _usedNonces[authorizer][uint248(uint256(nonce) >> 8)];
+        bit = 1 << (uint256(nonce) & 0xff);
     }
 
     /// @dev The digest of the authorization in the calldata: the arguments of each of the four
@@ -453,7 +455,9 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
     ///      system; who receives is a current member and not frozen; nothing moves while paused,
     ///      but seizures and burns.
     function _move(address from, address to, uint256 amount, bool seizing) private {
-        if (_paused && !seizing && to != address(0)) revert CoinPaused();
+        if (_paused) {
+            if (!seizing && to != address(0)) revert CoinPaused();
+        }
 
         if (from == address(0)) {
             _supply = (_supply + amount).toUint128();

@@ -2,10 +2,11 @@
 pragma solidity ^0.8.28;
 
 /// @title Plaza Coin, as other contracts, the bridge and wallets call it
-/// @notice An ERC-20 of 6 decimals for members only, with EIP-2612 permits, EIP-3009 authorizations,
-///         memos, minting against a fiat reference and redemption.
-/// @dev What ERC-20, EIP-2612 and EIP-5267 define is not repeated here. Every entry point that moves
-///      coin checks the parties (both must be current members and not frozen), never the relayer.
+/// @notice An ERC-20 of 6 decimals for members only, with EIP-2612 permits, EIP-3009
+///         authorizations, memos, minting against a fiat reference and redemption.
+/// @dev What ERC-20, EIP-2612 and EIP-5267 define is not repeated here. Every entry point that
+///      moves coin checks the parties (both must be current members and not frozen), never the
+///      relayer. What moves none (approve, permit, cancelAuthorization) asks no standing.
 interface IPlatformCoin {
     // ------------------------------------------------------------------ types
 
@@ -76,6 +77,8 @@ interface IPlatformCoin {
     // ------------------------------------------------------------- membership
 
     /// @notice Admit or renew a member (registrar). Keeps balance and freeze.
+    /// @dev SYSTEM is for good: a contract of the platform can be expelled, but never made an
+    ///      account that could be seized. And a frozen account cannot become one.
     function admit(address account, uint8 kinds, uint40 memberUntil) external;
 
     /// @notice Admit or renew several members with the same kinds and expiry (registrar).
@@ -84,7 +87,8 @@ interface IPlatformCoin {
     /// @notice End a membership now (registrar). The balance stays, unmovable until readmission.
     function expel(address account) external;
 
-    /// @notice Stop an account from sending and receiving (compliance).
+    /// @notice Stop an account from sending and receiving (compliance). An account whose
+    ///         membership has expired may be frozen too, as its coin may have to be seized.
     /// @param reason Hash or short code of the case, for the books.
     function freeze(address account, bytes32 reason) external;
 
@@ -127,8 +131,6 @@ interface IPlatformCoin {
 
     function redemptionReferenceUsed(address account, bytes32 ref) external view returns (bool);
 
-    function seizureReferenceUsed(bytes32 ref) external view returns (bool);
-
     // ---------------------------------------------------------------- transfers
 
     function transferWithMemo(address to, uint256 amount, bytes32 memo) external returns (bool);
@@ -146,8 +148,8 @@ interface IPlatformCoin {
     // ----------------------------------------------------------------- EIP-3009
 
     /// @notice Execute a transfer signed by `from`: EIP-3009. `validAfter < now < validBefore`.
-    /// @dev Nonces are free 32-byte values. They are stored as bitmap words by their upper 248 bits,
-    ///      so counting nonces share a slot 256 at a time.
+    /// @dev Nonces are free 32-byte values. They are stored as bitmap words by their upper 248
+    ///      bits, so counting nonces share a slot 256 at a time.
     function transferWithAuthorization(
         address from,
         address to,
@@ -172,7 +174,7 @@ interface IPlatformCoin {
         bytes calldata signature
     ) external;
 
-    /// @notice As transferWithAuthorization, but only `to` itself may call: safe from front-running.
+    /// @notice As transferWithAuthorization, but only `to` itself may call: nobody can run ahead.
     function receiveWithAuthorization(
         address from,
         address to,

@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import contracts
-from contracts import Artifact
+import pytest
 from eth.abc import ComputationAPI
 from eth.vm.forks.cancun import CancunVM
 from eth.vm.spoof import SpoofTransaction
@@ -27,6 +26,9 @@ from web3 import Web3
 from web3.contract import Contract
 from web3.contract.contract import ContractFunction
 from web3.logs import DISCARD
+
+import contracts
+from contracts import Artifact
 
 CHAIN_ID = 4242
 GAS_LIMIT = 30_000_000
@@ -165,13 +167,10 @@ class Chain:
 
         `by` may be any address. Arguments left out are not compared.
         """
-        try:
+        with pytest.raises(Reverted) as caught:
             self._simulate(function, by)
-        except Reverted as reverted:
-            seen = {name: reverted.arguments.get(name) for name in arguments}
-            assert (reverted.name, seen) == (error, arguments), str(reverted)
-        else:
-            raise AssertionError(f"{function.name} did not revert with {error}")
+        seen = {name: caught.value.arguments.get(name) for name in arguments}
+        assert (caught.value.name, seen) == (error, arguments), str(caught.value)
 
     # ------------------------------------------------------------------ inside
 
@@ -264,5 +263,5 @@ def _named(item: dict[str, Any], value: Any) -> Any:
     if item["type"] == "tuple":
         names = [part["name"] for part in item["components"]]
         parts = [_named(part, each) for part, each in zip(item["components"], value, strict=True)]
-        return namedtuple("Struct", names)(*parts)  # noqa: PYI024 (names come from the ABI)
+        return namedtuple("Struct", names)(*parts)
     return to_checksum_address(value) if item["type"] == "address" else value

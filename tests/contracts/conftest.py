@@ -13,12 +13,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import pytest
-from contracts import Artifact
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils import keccak
 from web3.contract import Contract
 
+from contracts import Artifact
 from scripts.compile import ROOT, SETTINGS, SOLC_VERSION, compile_sources, read_sources
 from tests.contracts.chain import Chain, selectors
 from tests.contracts.escrow import Market

@@ -82,11 +82,11 @@ class CoinLife(RuleBasedStateMachine):
         """Send, and demand that it succeeds exactly when the model says so."""
         try:
             self.send(name, *args, by=by)
-        except Reverted as reverted:
-            assert not expected, f"{name}{args} reverted: {reverted}"
-            return False
-        assert expected, f"{name}{args} should have reverted"
-        return True
+            reverted = None
+        except Reverted as error:
+            reverted = error
+        assert (reverted is None) == expected, f"{name}{args}: {reverted}"
+        return expected
 
     def may_move(self, sender: str, receiver: str, amount: int) -> bool:
         now, parties = self.chain.time, (self.model[sender], self.model[receiver])

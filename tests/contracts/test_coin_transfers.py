@@ -167,24 +167,25 @@ def test_members_see_no_difference_to_openzeppelins_erc20(seed, chain, coin, ref
         allowance = chain.call(coin.functions.allowance(other.address, by.address))
         to = dice.choice([third.address] * 9 + [ZERO_ADDRESS])
         name = dice.choice(["transfer", "transferFrom", "approve", "permit"])
+        signatures = [(), ()]
         if name == "transfer":
-            arguments = (to, random_amount(dice, balance))
+            terms = (to, random_amount(dice, balance))
         elif name == "transferFrom":
-            arguments = (other.address, to, random_amount(dice, allowance))
+            terms = (other.address, to, random_amount(dice, allowance))
         elif name == "approve":
-            arguments = (to, random_amount(dice, BALANCE))
+            terms = (to, random_amount(dice, BALANCE))
         else:
             amount = random_amount(dice, BALANCE)
             nonce = chain.call(coin.functions.nonces(by.address)) + dice.choice([0, 0, 0, 1])
             deadline = dice.choice([chain.time + 100, chain.time + 100, chain.time - 1])
-            pair = [
-                (by.address, to, amount, deadline)
-                + sign_permit(by, contract, to, amount, nonce, deadline=deadline).vrs
+            terms = (by.address, to, amount, deadline)
+            signatures = [
+                sign_permit(by, contract, to, amount, nonce, deadline=deadline).vrs
                 for contract in (coin, reference)
             ]
         ours, theirs = (
-            outcome(chain, contract, name, pair[i] if name == "permit" else arguments, by)
-            for i, contract in enumerate((coin, reference))
+            outcome(chain, contract, name, (*terms, *signature), by)
+            for contract, signature in zip((coin, reference), signatures, strict=True)
         )
         if ours[0] == "ERC2612InvalidSigner":
             # A wrong signature recovers to some address, another one in each domain.
