@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import json
 import os
 import secrets
 import signal
@@ -159,8 +158,8 @@ async def _serve(
 ) -> None:
     worker = asyncio.create_task(run_worker(engine, store, seed, manifest, settings, stop))
     stopping = asyncio.create_task(stop.wait())
-    bridge_end = asyncio.create_task(_wait_for_end(bridge))
-    chain_end = asyncio.create_task(_wait_for_chain_end(engine))
+    bridge_end = asyncio.create_task(_ended(lambda: bridge.poll() is None))
+    chain_end = asyncio.create_task(_ended(engine.alive))
     parts = {worker: "the worker", bridge_end: "the bridge", chain_end: "the chain"}
     try:
         if await _answers(address, bridge):
@@ -178,7 +177,9 @@ async def _serve(
         if stopping not in done:
             part = next(iter(done))
             error = None if part.cancelled() else part.exception()
-            raise UpError(f"{parts[part]} ended by itself{f': {error}' if error else ''}") from error
+            raise UpError(
+                f"{parts[part]} ended by itself{f': {error}' if error else ''}"
+            ) from error
         log.info("stopping")
     finally:
         stop.set()
@@ -248,13 +249,9 @@ async def _stop_bridge(bridge: subprocess.Popen[bytes]) -> None:
         await asyncio.to_thread(bridge.wait)
 
 
-async def _wait_for_end(bridge: subprocess.Popen[bytes]) -> None:
-    while bridge.poll() is None:
-        await asyncio.sleep(0.2)
-
-
-async def _wait_for_chain_end(engine: Engine) -> None:
-    while engine.alive():
+async def _ended(is_running: Callable[[], bool]) -> None:
+    """Return when a part has ended; the parts are processes, so there is nothing to await."""
+    while is_running():  # noqa: ASYNC110
         await asyncio.sleep(0.2)
 
 

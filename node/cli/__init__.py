@@ -1,0 +1,29 @@
+"""The `plaza` command: one file a verb."""
+
+from __future__ import annotations
+
+import click
+
+from node.cli.api_key import api_key
+from node.cli.reconcile import reconcile
+from node.cli.replay import replay
+from node.cli.status import status
+from node.cli.up import up
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="plaza")
+def main() -> None:
+    """Plaza: a marketplace's own coin, with escrowed purchases.
+
+    \b
+    Examples:
+      plaza up                                  run chain, worker and bridge
+      plaza api-key create --merchant "My shop" a key for the bridge
+      plaza replay --generate 1000              act as a marketplace, on generated orders
+      plaza reconcile                           compare database and chain, to the unit
+    """
+
+
+for command in (up, api_key, status, reconcile, replay):
+    main.add_command(command)
