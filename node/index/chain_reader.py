@@ -64,18 +64,21 @@ class ChainReader:
 
     async def head(self, number: int) -> Head:
         """Return where the chain is, and the hash of its block `number`."""
-        latest, pending, block = await self._ask(
+        latest, block = await self._ask(
             [
                 ("eth_getBlockByNumber", ["latest", False]),
-                ("eth_getBlockByNumber", ["pending", False]),
                 ("eth_getBlockByNumber", [hex(number), False]),
             ]
         )
-        return Head(
-            int(latest["number"], 16),
-            int((pending or latest)["timestamp"], 16),
-            None if block is None else block["hash"],
-        )
+        newest = _read_header(latest)
+        next_time = newest.timestamp
+        if newest.number == number:
+            # Somebody may have set the time of a development chain, or it just passes. Asked only
+            # where nothing is new: some nodes build the pending block for it.
+            (pending,) = await self._ask([("eth_getBlockByNumber", ["pending", False])])
+            if pending is not None:
+                next_time = int(pending["timestamp"], 16)
+        return Head(newest.number, next_time, None if block is None else block["hash"])
 
     async def headers(self, numbers: Sequence[int]) -> list[ReadBlock | None]:
         """Return blocks without their events; None where the chain has none."""

@@ -24,6 +24,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from sqlalchemy import Table, bindparam, func, insert, select, update
@@ -46,7 +47,7 @@ from node.store.models import (
     TxAttempt,
 )
 
-ROUND_SIZE = 100  # operations simulated, signed and sent at once
+ROUND_SIZE = 200  # operations simulated, signed and sent at once
 MAX_IN_FLIGHT = 1_000  # signed and unmined, per sender
 LEASE_SECONDS = 5
 PATIENCE_SECONDS = 60.0  # how long a refused operation may wait for earlier ones
@@ -345,20 +346,21 @@ class Submitter:
         queue: _Queue,
         failures: list[Failure],
     ) -> list[_Queued]:
-        """Return those that would succeed in the next block; add those finally refused."""
+        """Return those that would succeed; add those finally refused to the failures."""
         if not operations:
             return []
-        # "pending" is the next block: a deadline is judged by its time, not by the last block's.
-        answers = await self._rpc.batch(
-            [
-                ("eth_call", [operation.call(signers[operation.id].address), "pending"])
-                for operation in operations
-            ]
-        )
+        answers = await self._call(operations, signers, "latest")
+        # Whether a refusal is final is asked of the next block: deadlines go by its time, which may
+        # be much later than the last block's.
+        again = [
+            operation
+            for operation in operations
+            if isinstance(answers[operation.id], RpcError)
+            and (queue.first_submitted is None or operation.id < queue.first_submitted)
+        ]
+        if again:
+            answers |= await self._call(again, signers, "pending")
         now = time.monotonic()
-        answer_of = {
-            operation.id: answer for operation, answer in zip(operations, answers, strict=True)
-        }
         refused_before = {failure.operation_id for failure in failures}
         passed: list[_Queued] = []
         # Walks the queue in order: true until something that may still change the chain was met.
@@ -368,7 +370,7 @@ class Submitter:
                 earlier_settled = False
             if operation.id in refused_before:
                 continue
-            answer = answer_of.get(operation.id)
+            answer = answers.get(operation.id)
             if not isinstance(answer, RpcError):
                 earlier_settled = False
                 if answer is not None:
@@ -389,6 +391,17 @@ class Submitter:
             else:
                 earlier_settled = False
         return passed
+
+    async def _call(
+        self, operations: Sequence[_Queued], signers: Mapping[str, Signer], block: str
+    ) -> dict[str, Any | RpcError]:
+        answers = await self._rpc.batch(
+            [
+                ("eth_call", [operation.call(signers[operation.id].address), block])
+                for operation in operations
+            ]
+        )
+        return {operation.id: answer for operation, answer in zip(operations, answers, strict=True)}
 
     # --------------------------------------------------------------------------- signing
 
