@@ -93,7 +93,7 @@ class Tick:
     """All that is to be done at one moment of the simulated clock."""
 
     time: int
-    buyers: list[str] = field(default_factory=list)  # to admit
+    buyers: list[str] = field(default_factory=list)  # who need to be members by now
     sellers: list[str] = field(default_factory=list)
     work: list[tuple[PlannedPurchase, list[Step]]] = field(default_factory=list)
 

@@ -1,8 +1,9 @@
 """Drives a plan through a bridge, tick by tick, as a marketplace would.
 
-At each tick the chain's clock is moved to the tick's time, and the node is awaited there. Then all
-that is due is done at once, but the steps of one purchase strictly one after the other, each only
-when the chain has settled the one before. When all of it is settled, the tick is finished.
+At each tick the chain's clock is moved to the tick's time. Then all that is due is done at once,
+but the steps of one purchase strictly one after the other, each only when the chain has settled the
+one before. When all of it is settled, the tick is finished. Whoever buys or sells for the first
+time in the next tick is admitted in this one, so that nobody waits for it.
 
 A chain whose clock is later than the data to begin with cannot go back: the whole replay is then
 shifted by whole ticks, so that every interval stays as it is. On a chain whose clock is not ours
@@ -17,6 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,6 @@ LAST_ROUNDS = 3
 REAL_POLL_SECONDS = 0.5
 # A node that comes back after a crash may send what it had signed some ticks ago.
 AUTHORIZE_WITHIN = 60 * DAY
-INDEX_POLL_SECONDS = 0.01
-INDEX_SECONDS = 120
 
 # What a step leaves its resource in; when it is asked for again, a later step may have followed.
 _REACHED = {
@@ -99,6 +99,7 @@ class Replay:
         self._replay_id = plan.replay_id()
         self._accounts: dict[str, str] = {}
         self._purchases: dict[str, str] = {}
+        self._found = 0
         self._postponed: dict[str, _Work] = {}
         self._releases_wait = False  # until the end, where the clock is not ours
         self._manifest: dict[str, Any] = {}
@@ -128,8 +129,11 @@ class Replay:
                 f" for their times, releases wait {window} s at the end."
             )
         async for account in self._node.pages("/v1/accounts"):
-            self._accounts[account["reference"]] = account["id"]
+            self._found += 1
+            if account["status"] == "active":
+                self._accounts[account["reference"]] = account["id"]
         async for purchase in self._node.pages("/v1/purchases"):
+            self._found += 1
             self._purchases[purchase["order_id"]] = purchase["id"]
         if resume:
             journal = Journal.load(self._path, self._replay_id)
@@ -156,12 +160,14 @@ class Replay:
         started = time.monotonic()
         self._report.begin(len(by_id), done)
         try:
-            for tick in self._plan.ticks:
-                if tick.time <= done_until:
-                    continue
+            ticks = [tick for tick in self._plan.ticks if tick.time > done_until]
+            for tick, following in zip_longest(ticks, ticks[1:]):
                 await self._move_clock(journal, tick.time)
+                newcomers = self._newcomers(tick)
+                if following is not None:
+                    newcomers += self._newcomers(following)
                 postponed = [] if self._releases_wait else self._take_postponed()
-                await self._do(_members(tick), [*postponed, *tick.work])
+                await self._do(newcomers, [*postponed, *tick.work])
                 done += sum(1 for p, steps in tick.work if steps[-1] is p.steps[-1])
                 self._note(journal, tick.time)
                 self._report.tick(tick.time, done - len(self._postponed))
@@ -172,6 +178,11 @@ class Replay:
             self.run.outages = self._node.outages
             self._report.end()
 
+    def _newcomers(self, tick: Tick) -> list[_Member]:
+        members = [("buyer", name) for name in tick.buyers]
+        members += [("seller", name) for name in tick.sellers]
+        return [member for member in members if "/".join(member) not in self._accounts]
+
     def _time(self, step: Step) -> int:
         return step.tick * self._plan.terms.tick
 
@@ -181,11 +192,11 @@ class Replay:
         journal.save(self._path)
 
     async def _new_journal(self) -> Journal:
-        if self._accounts or self._purchases:
+        if self._found:
             raise ReplayError(
-                f"this merchant has {len(self._accounts)} accounts and {len(self._purchases)}"
-                " purchases already, so its books could not be compared with the orders: resume"
-                " that replay (--resume), or use the key of a new merchant"
+                f"this merchant has {self._found} accounts and purchases already, so its books"
+                " could not be compared with the orders: resume that replay (--resume), or use the"
+                " key of a new merchant"
             )
         coin = self._manifest["contracts"]["PlatformCoin"]["address"]
         escrow = self._manifest["contracts"]["PurchaseEscrow"]["address"]
@@ -241,22 +252,11 @@ class Replay:
 
     async def _travel(self, target: int) -> None:
         try:
-            await self._node.rpc("evm_setNextBlockTimestamp", target)
-            await self._node.rpc("evm_mine")
+            await self._node.rpc_batch([("evm_setNextBlockTimestamp", [target]), ("evm_mine", [])])
         except RpcRefused as refused:
             raise ReplayError(f"the chain's clock cannot be moved: {refused}") from refused
-        block = int(await self._node.rpc("eth_blockNumber"), 16)
-        end = time.monotonic() + INDEX_SECONDS
-        while True:
-            health = await self._node.get("/health/ready")
-            if health["indexed_block"] >= block and health["chain_time"] >= target:
-                return
-            if time.monotonic() > end:
-                raise ReplayError(
-                    f"the node does not follow its chain: it is at block {health['indexed_block']}"
-                    f" of {block} and time {health['chain_time']} of {target}"
-                )
-            await asyncio.sleep(INDEX_POLL_SECONDS)
+        # The bridge asks the chain for its time here, and it waits until the node is well.
+        await self._node.get("/health/ready")
 
     # ----------------------------------------------------------------------------- steps
 
@@ -402,13 +402,6 @@ class Replay:
         taken = list(self._postponed.values())
         self._postponed = {}
         return taken
-
-
-def _members(tick: Tick) -> list[_Member]:
-    return [
-        *(("buyer", name) for name in tick.buyers),
-        *(("seller", name) for name in tick.sellers),
-    ]
 
 
 def _first(group: BaseExceptionGroup[NodeUnavailable]) -> NodeUnavailable:
