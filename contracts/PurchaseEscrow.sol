@@ -178,8 +178,21 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IPurchaseEscrow
+    /// @dev Eleven static words lie in calldata just as EIP-712 encodes them, so they are hashed as
+    ///      they lie (900 gas less than abi.encode). A word with bits beyond its type makes another
+    ///      hash, which no order can have: `_open` logs every member, and Solidity refuses to read
+    ///      such a word.
     function hashTerms(Terms calldata terms) public view returns (bytes32 orderHash) {
-        return _hashTypedDataV4(keccak256(abi.encode(TERMS_TYPEHASH, terms)));
+        bytes32 typehash = TERMS_TYPEHASH;
+        bytes32 structHash;
+        // solhint-disable-next-line no-inline-assembly
+        assembly ("memory-safe") {
+            let data := mload(0x40) // free memory, used before anything else can be
+            mstore(data, typehash)
+            calldatacopy(add(data, 0x20), terms, 0x160)
+            structHash := keccak256(data, 0x180)
+        }
+        return _hashTypedDataV4(structHash);
     }
 
     /// @inheritdoc IPurchaseEscrow

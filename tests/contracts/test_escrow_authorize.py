@@ -1,7 +1,9 @@
 """Authorize: the buyer's coin is held for exactly the terms the buyer agreed to."""
 
 import pytest
+from eth_abi import encode
 from eth_utils import keccak
+from hexbytes import HexBytes
 
 from tests.contracts.conftest import MEMBER_UNTIL, SYSTEM
 from tests.contracts.escrow import (
@@ -9,6 +11,7 @@ from tests.contracts.escrow import (
     AUTHORIZED,
     CLOSED,
     MAX_FEE_BPS,
+    TERMS_TYPE,
     Order,
     order_hash,
     refund_nonce,
@@ -16,6 +19,8 @@ from tests.contracts.escrow import (
 from tests.contracts.signing import sign_cancel
 
 ZERO = "0x" + "00" * 20
+TERMS_TUPLE = "({})".format(",".join(member["type"] for member in TERMS_TYPE))
+TERMS_STRING = "Terms({})".format(",".join(f"{m['type']} {m['name']}" for m in TERMS_TYPE))
 
 
 # ------------------------------------------------------------- by the payer's signature
@@ -401,3 +406,38 @@ def test_an_escrow_needs_a_coin(market, chain, accounts):
     with pytest.raises(Exception, match="InvalidCoin") as raised:
         chain.deploy("PurchaseEscrow", accounts.stranger.address, by=accounts.admin)
     assert raised.value.arguments == {"coin": accounts.stranger.address}
+
+
+@pytest.mark.parametrize("word", [*range(10)])
+def test_terms_with_bits_beyond_a_members_type_open_no_order(
+    market, chain, accounts, test_contracts, word
+):
+    """Even where the payer signed their hash: no log could say what was agreed."""
+    meter = chain.deploy(test_contracts["GasMeter"], by=accounts.admin)
+    terms = market.terms()
+    for bits, accepted in ((0, True), (1, False)):
+        words = encode([TERMS_TUPLE], [tuple(terms)])
+        dirty = bytearray(words)
+        dirty[32 * word] |= bits
+        struct_hash = keccak(keccak(text=TERMS_STRING) + dirty)
+        domain = keccak(
+            encode(
+                ["bytes32", "bytes32", "bytes32", "uint256", "address"],
+                [
+                    keccak(
+                        text="EIP712Domain(string name,string version,uint256 chainId,"
+                        "address verifyingContract)"
+                    ),
+                    keccak(text="Plaza PurchaseEscrow"),
+                    keccak(text="1"),
+                    4242,
+                    market.escrow.address,
+                ],
+            )
+        )
+        nonce = keccak(b"\x19\x01" + domain + struct_hash)
+        payment = market.sign(accounts.buyer, AMOUNT, nonce)
+        call = market.function("authorizeWithSignature", terms, AMOUNT, *payment)
+        data = HexBytes(call._encode_transaction_data()).replace(words, bytes(dirty))
+        forward = meter.functions.forward(market.escrow.address, data, 1_000_000)
+        assert chain.call(forward) is accepted

@@ -225,7 +225,7 @@ def test_the_fee_is_rounded_down_to_the_unit(market, accounts, amount, fee_bps, 
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     amount=st.integers(1, 10_000 * 10**6),
@@ -304,7 +304,7 @@ def test_too_little_gas_never_turns_a_payment_into_a_credit(
     call = (market.escrow.address, release._encode_transaction_data())
     credited = {"seller": 0, "fee_receiver": 0}
     outcomes = set()
-    for gas in range(20_000, 70_000, 500):
+    for gas in range(20_000, 70_000, 1_000):
         start = chain.snapshot()
         chain.send(meter.functions.forward(*call, gas), by=accounts.stranger)
         outcomes.add(market.order(terms).status)
