@@ -38,6 +38,7 @@ from node.chain.rpc import HttpRpc, RpcError, RpcUnavailable
 
 HOST = "127.0.0.1"
 START_SECONDS = 120
+DUMP_SECONDS = 300
 STOP_SECONDS = 10
 SNAPSHOT_SECONDS = 2.0
 # Pause between snapshots, in durations of one snapshot: 19 pauses to one dump is 5 % of the time.
@@ -113,6 +114,7 @@ class AnvilEngine:
         self._lock = FileLock(folder / "lock")
         self._process: subprocess.Popen[bytes] | None = None
         self._rpc: HttpRpc | None = None
+        self._dumping_rpc: HttpRpc | None = None
         self._birth: dict[str, Any] = {}
         self._saved_block = -1
         self._saving = asyncio.Lock()
@@ -216,7 +218,8 @@ class AnvilEngine:
             )
         identity = f"{self._process.pid} {_started_at(self._process.pid)}"
         (self._folder / "anvil.pid").write_text(identity, encoding="utf-8")
-        self._rpc = HttpRpc(self.rpc_url, timeout_seconds=120)
+        self._rpc = HttpRpc(self.rpc_url)
+        self._dumping_rpc = HttpRpc(self.rpc_url, timeout_seconds=DUMP_SECONDS)
         await self._wait_until_ready()
         if loaded:
             loaded.unlink()
@@ -243,11 +246,13 @@ class AnvilEngine:
                 "own_time": own_time,
             }
             self._write_birth()
-        self._birth = orjson.loads(path.read_bytes())
-        if self._birth["chain_id"] != self.chain_id:
-            raise EngineError(
-                f"the chain in {self._folder} has id {self._birth['chain_id']}, not {self.chain_id}"
-            )
+        try:
+            self._birth = orjson.loads(path.read_bytes())
+            chain_id = self._birth["chain_id"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise EngineError(f"{path} cannot be read: {error}") from error
+        if chain_id != self.chain_id:
+            raise EngineError(f"the chain in {self._folder} has id {chain_id}, not {self.chain_id}")
 
     def _write_birth(self) -> None:
         replace_file(self._folder / "chain.json", orjson.dumps(self._birth))
@@ -302,8 +307,9 @@ class AnvilEngine:
             started = time.monotonic()
             try:
                 await self.save()
-            except (RpcError, RpcUnavailable, OSError) as error:
-                log.warning("the chain's state is not saved", reason=str(error))
+            except Exception:
+                # Whatever it is, the next attempt may succeed; ending here would be silent.
+                log.exception("the chain's state is not saved")
             pause = max(SNAPSHOT_SECONDS, SNAPSHOT_PAUSES * (time.monotonic() - started))
 
     async def _dump(self) -> tuple[int, bytes]:
@@ -313,11 +319,12 @@ class AnvilEngine:
         the two would be in only one of them. Mining is held while it does; what is sent meanwhile
         waits in the pool and is mined right after.
         """
+        assert self._dumping_rpc is not None
         await self.rpc.call("evm_setAutomine", False)
         try:
             while True:
                 before = await self._block_number()
-                state = await self.rpc.call("anvil_dumpState")
+                state = await self._dumping_rpc.call("anvil_dumpState")
                 if await self._block_number() == before:
                     return before, await asyncio.to_thread(bytes.fromhex, state[2:])
         finally:
@@ -346,9 +353,10 @@ class AnvilEngine:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._snapshots
             self._snapshots = None
-        if self._rpc is not None:
-            await self._rpc.close()
-            self._rpc = None
+        for rpc in (self._rpc, self._dumping_rpc):
+            if rpc is not None:
+                await rpc.close()
+        self._rpc = self._dumping_rpc = None
         if self._process is not None:
             await asyncio.to_thread(_end_child, self._process)
             self._process = None

@@ -428,9 +428,11 @@ class TesterChain:
             if first > last and first <= latest:
                 raise RpcError(INVALID_PARAMS, f"invalid block range: {first} to {last}")
         address = criteria.get("address") or []
-        addresses = [address] if isinstance(address, str) else address
+        addresses = [address] if isinstance(address, str) else _list(address, "address")
         wanted = {_hex(_address(one)) for one in addresses}
-        topics = [_topic_choices(choice) for choice in criteria.get("topics") or []]
+        topics = [
+            _topic_choices(choice) for choice in _list(criteria.get("topics") or [], "topics")
+        ]
         return [
             log
             for logs in self._logs[first : last + 1]
@@ -456,7 +458,8 @@ class TesterChain:
             "blobGasUsedRatio": [0.0] * len(headers),
         }
         if percentiles:
-            history["reward"] = [["0x0"] * len(percentiles) for _ in headers]
+            rewards = ["0x0"] * len(_list(percentiles, "percentiles"))
+            history["reward"] = [rewards for _ in headers]
         return history
 
     # ----------------------------------------------------------- development
@@ -589,7 +592,7 @@ def _transaction_json(transaction: Any) -> dict[str, Any]:
 
 
 def _type_of(transaction: Any) -> int:
-    return int(getattr(transaction, "type_id", 0))
+    return int(getattr(transaction, "type_id", None) or 0)  # None for a legacy transaction
 
 
 def _price_of(transaction: Any) -> int:
@@ -611,6 +614,12 @@ def _topic_choices(choice: Any) -> frozenset[str] | None:
 
 def _hex(value: bytes) -> str:
     return "0x" + value.hex()
+
+
+def _list(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise _BadParameter(f"{what} is a list, not {value!r}")
+    return value
 
 
 def _quantity(value: Any, what: str) -> int:

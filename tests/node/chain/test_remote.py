@@ -56,7 +56,7 @@ async def test_another_chain_is_refused(tester: Engine) -> None:
 
 
 async def test_an_unreachable_chain_is_refused() -> None:
-    with pytest.raises(EngineError, match="cannot use the chain at http://127.0.0.1:1"):
+    with pytest.raises(EngineError, match="cannot use the chain at"):
         await RemoteEngine("http://127.0.0.1:1", 4242, time.time).start()
 
 
