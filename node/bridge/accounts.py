@@ -252,7 +252,7 @@ def change_membership(
     values: dict[str, Any] = {"kinds": kinds, "member_until": request.member_until, "error": None}
     if account.status == AccountStatus.FAILED:
         values["status"] = AccountStatus.PENDING
-    session.execute(change(models.Account, account_id, values))
+    change(session, models.Account, account_id, values)
     operation_id = _queue_admission(
         session, context, merchant_id, account_id, account.address, kinds, request.member_until
     )
@@ -380,7 +380,7 @@ def _queue_standing(
     calldata: str,
 ) -> Outcome:
     refuse_if_pending(session, kind, account.id)
-    session.execute(change(models.Account, account.id, {"error": None}))
+    change(session, models.Account, account.id, {"error": None})
     call = Call(
         kind=kind,
         ref=reference(f"plaza/{kind}", account.id),

@@ -136,7 +136,7 @@ def revoke_key(session: Session, context: Context, merchant_id: str, key_id: str
     key = find(session, models.ApiKey, merchant_id, key_id, "API key")
     if key.revoked_at is not None:
         raise Problem("invalid_state", f"the key {key_id} is revoked already", actual="revoked")
-    session.execute(change(models.ApiKey, key_id, {"revoked_at": context.wall_now()}))
+    change(session, models.ApiKey, key_id, {"revoked_at": context.wall_now()})
     return Outcome("api_key", key_id, status_code=200)
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from node.bridge.operations import UNSETTLED
 from node.bridge.problems import Problem
 from node.bridge.rows import table
 from node.store import models
+
+_MEMBERS, _OPERATIONS = table(models.Member), table(models.Operation)
+_BALANCE = select(_MEMBERS.c.balance).where(_MEMBERS.c.address == bindparam("its_address"))
+_UNSETTLED_DEBITS = select(_OPERATIONS.c.debit_amount).where(
+    _OPERATIONS.c.debit_address == bindparam("its_address"), _OPERATIONS.c.status.in_(UNSETTLED)
+)
 
 
 class Funds(NamedTuple):
@@ -30,13 +36,9 @@ class Funds(NamedTuple):
 
 
 def available(session: Session, address: str) -> int:
-    members, operations = table(models.Member), table(models.Operation)
-    balance = session.scalar(select(members.c.balance).where(members.c.address == address)) or 0
-    debits = session.scalars(
-        select(operations.c.debit_amount).where(
-            operations.c.debit_address == address, operations.c.status.in_(UNSETTLED)
-        )
-    )
+    which = {"its_address": address}
+    balance = session.scalar(_BALANCE, which) or 0
+    debits = session.scalars(_UNSETTLED_DEBITS, which)
     spendable: int = balance - sum(debits)
     return spendable
 

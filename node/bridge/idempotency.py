@@ -16,7 +16,7 @@ from typing import Annotated, Generic, TypeVar
 
 import orjson
 from fastapi import Depends, Header, Request
-from sqlalchemy import select
+from sqlalchemy import bindparam
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from starlette.responses import Response
@@ -26,11 +26,14 @@ from node.bridge.auth import Caller, Scope, requires
 from node.bridge.context import Context, context_of
 from node.bridge.operations import unsettled
 from node.bridge.problems import Problem
-from node.bridge.rows import add, table
+from node.bridge.rows import add, owned, table
 from node.bridge.values import Input, Output
 from node.bridge.waiting import last_seq, wait_seconds
 from node.store.models import IdempotencyKey
 
+_FIND_KEY = owned(IdempotencyKey, bindparam("its_merchant")).where(
+    table(IdempotencyKey).c.key == bindparam("its_key")
+)
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 _TRIES = 3
 
@@ -138,11 +141,8 @@ class Command:
         )
 
     def _known(self, session: Session, request_hash: str) -> Outcome | None:
-        keys = table(IdempotencyKey)
         row = session.execute(
-            select(keys).where(
-                keys.c.merchant_id == self.caller.merchant_id, keys.c.key == self.key
-            )
+            _FIND_KEY, {"its_merchant": self.caller.merchant_id, "its_key": self.key}
         ).one_or_none()
         if row is None:
             return None

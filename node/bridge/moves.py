@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 
@@ -41,13 +42,7 @@ def refuse_taken_reference(session: Session, model: Move, ref: str, fiat_referen
     Raises:
         Problem: reference_taken, naming the resource that has it.
     """
-    moves = table(model)
-    taken = session.execute(
-        select(moves.c.id, moves.c.status).where(
-            moves.c.ref == ref,
-            moves.c.status.not_in((MoveStatus.FAILED, MoveStatus.CANCELED)),
-        )
-    ).one_or_none()
+    taken = session.execute(_find_taken(model), {"its_ref": ref}).one_or_none()
     if taken is not None:
         raise Problem(
             "reference_taken",
@@ -81,7 +76,7 @@ def cancel_move(
         raise Problem("invalid_state", detail, actual=move.status)
     if operation_kind is not None:
         cancel_queued(session, context, operation_kind, move_id)
-    session.execute(change(model, move_id, {"status": MoveStatus.CANCELED}))
+    change(session, model, move_id, {"status": MoveStatus.CANCELED})
     data = {"status": MoveStatus.CANCELED, "amount": str(move.amount)}
     record(session, context, merchant_id, f"{resource_type}.canceled", move_id, data)
     return Outcome(resource_type, move_id, status_code=200)
@@ -105,3 +100,12 @@ def list_moves(
 
 def _resource_type(model: Move) -> str:
     return "topup" if model is models.TopUp else "redemption"
+
+
+@cache
+def _find_taken(model: Move) -> Select[Any]:
+    moves = table(model)
+    return select(moves.c.id, moves.c.status).where(
+        moves.c.ref == bindparam("its_ref"),
+        moves.c.status.not_in((MoveStatus.FAILED, MoveStatus.CANCELED)),
+    )

@@ -9,7 +9,7 @@ from eth_abi.abi import default_codec
 from eth_utils.crypto import keccak
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 from starlette.responses import Response
@@ -19,7 +19,7 @@ from node.bridge.auth import Reader
 from node.bridge.context import Context, Ctx
 from node.bridge.pagination import Listed, ListQuery, page
 from node.bridge.problems import Problem, documented
-from node.bridge.rows import find, owned, table
+from node.bridge.rows import add, find, owned, table
 from node.bridge.values import Output, Page, Time
 from node.store import models
 from node.store.models import OperationStatus
@@ -28,6 +28,17 @@ router = APIRouter(prefix="/operations", tags=["operations"])
 
 # A conflict may still turn out to have happened: until people have looked, it is not settled.
 UNSETTLED = (OperationStatus.QUEUED, OperationStatus.SUBMITTED, OperationStatus.CONFLICT)
+
+
+_OPERATIONS = table(models.Operation)
+_LAST_ATTEMPT = select(func.max(_OPERATIONS.c.attempt)).where(
+    _OPERATIONS.c.kind == bindparam("its_kind"), _OPERATIONS.c.ref == bindparam("its_ref")
+)
+_UNSETTLED_OF = select(_OPERATIONS.c.id, _OPERATIONS.c.kind, _OPERATIONS.c.status).where(
+    _OPERATIONS.c.resource_type == bindparam("its_type"),
+    _OPERATIONS.c.resource_id == bindparam("its_id"),
+    _OPERATIONS.c.status.in_(UNSETTLED),
+)
 
 
 class OperationsQuery(ListQuery):
@@ -124,52 +135,39 @@ def queue(
     session: Session, context: Context, merchant_id: str, resource_id: str, call: Call
 ) -> str:
     """Write the intention; the outbox finds it after the commit. Return the operation's id."""
-    operations = table(models.Operation)
     operation_id = context.ids.new("op")
     now = context.wall_now()
-    earlier_attempts = (
-        select(func.coalesce(func.max(operations.c.attempt), 0))
-        .where(operations.c.kind == call.kind, operations.c.ref == call.ref)
-        .scalar_subquery()
-    )
+    earlier = session.scalar(_LAST_ATTEMPT, {"its_kind": call.kind, "its_ref": call.ref}) or 0
     debit_address, debit_amount = call.debit or (None, 0)
     credit_address, credit_amount = call.credit or (None, 0)
-    session.execute(
-        insert(operations).values(
-            id=operation_id,
-            merchant_id=merchant_id,
-            kind=call.kind,
-            ref=call.ref,
-            attempt=earlier_attempts + 1,
-            resource_type=call.kind.partition(".")[0],
-            resource_id=resource_id,
-            signer=call.signer,
-            to_address=call.to,
-            calldata=call.calldata,
-            debit_address=debit_address,
-            debit_amount=debit_amount,
-            credit_address=credit_address,
-            credit_amount=credit_amount,
-            status=OperationStatus.QUEUED,
-            created_at=now,
-            updated_at=now,
-        )
+    add(
+        session,
+        models.Operation,
+        id=operation_id,
+        merchant_id=merchant_id,
+        kind=call.kind,
+        ref=call.ref,
+        attempt=earlier + 1,
+        resource_type=call.kind.partition(".")[0],
+        resource_id=resource_id,
+        signer=call.signer,
+        to_address=call.to,
+        calldata=call.calldata,
+        debit_address=debit_address,
+        debit_amount=debit_amount,
+        credit_address=credit_address,
+        credit_amount=credit_amount,
+        status=OperationStatus.QUEUED,
+        created_at=now,
+        updated_at=now,
     )
     return operation_id
 
 
 def unsettled(session: Session, resource_type: str, resource_id: str) -> list[Row[Any]]:
     """The operations of a resource (id, kind, status) that may still take effect."""
-    operations = table(models.Operation)
-    return list(
-        session.execute(
-            select(operations.c.id, operations.c.kind, operations.c.status).where(
-                operations.c.resource_type == resource_type,
-                operations.c.resource_id == resource_id,
-                operations.c.status.in_(UNSETTLED),
-            )
-        )
-    )
+    which = {"its_type": resource_type, "its_id": resource_id}
+    return list(session.execute(_UNSETTLED_OF, which))
 
 
 def refuse_if_pending(session: Session, kind: str, resource_id: str) -> None:

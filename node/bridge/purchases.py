@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field
-from sqlalchemy import select
-from sqlalchemy.engine import Row
+from sqlalchemy import bindparam, select
+from sqlalchemy.engine import Result, Row
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
@@ -27,7 +27,7 @@ from node.bridge.idempotency import Outcome, PurchasesCommand
 from node.bridge.operations import Call, queue, reference, refuse_if_pending
 from node.bridge.pagination import Listed, ListQuery, page
 from node.bridge.problems import Problem, documented, not_found
-from node.bridge.rows import add, change, table
+from node.bridge.rows import add, change, owned, table
 from node.bridge.values import (
     MAX_TIME,
     Amount,
@@ -52,6 +52,18 @@ from node.store.models import OperationStatus, PurchaseStatus
 router = APIRouter(prefix="/purchases", tags=["purchases"])
 
 _MAX_SECONDS = 100 * 365 * DAY
+
+_PURCHASES, _ORDERS = table(models.Purchase), table(models.EscrowOrder)
+_OF_ORDER = ("held", "released", "fee", "refunded", "voided", "reclaimed")
+_FIND_ORDER = owned(models.Purchase, bindparam("its_merchant")).where(
+    _PURCHASES.c.order_id == bindparam("its_order")
+)
+# A purchase and its escrow order in one row; the order's columns are None while there is none.
+_WITH_ORDER = select(
+    _PURCHASES, _ORDERS.c.dispute_deadline, *(_ORDERS.c[name] for name in _OF_ORDER)
+).outerjoin(_ORDERS, _ORDERS.c.order_hash == _PURCHASES.c.order_hash)
+_FIND = _WITH_ORDER.where(_PURCHASES.c.id == bindparam("its_id"))
+_FIND_OWN = _FIND.where(_PURCHASES.c.merchant_id == bindparam("its_merchant"))
 
 # ---------------------------------------------------------------------------------- schemas
 
@@ -110,7 +122,7 @@ class AuthorizeRequest(Input):
 
     signature: Signature | None = None
     valid_after: UnixTime = 0
-    valid_before: UnixTime | None = Field(None, description="required with a signature")
+    valid_before: UnixTime | None = Field(default=None, description="required with a signature")
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -129,7 +141,7 @@ class ShipRequest(Input):
 
 
 class PartRequest(Input):
-    amount: AmountIn | None = Field(None, description="without it: all that is held")
+    amount: AmountIn | None = Field(default=None, description="without it: all that is held")
 
     model_config = ConfigDict(json_schema_extra={"examples": [{}, {"amount": "2500000"}]})
 
@@ -398,7 +410,7 @@ def authorize_purchase(
         Problem: invalid_state, operation_pending, terms_expired, signature_required,
             signature_invalid, insufficient_funds.
     """
-    if purchase.status != PurchaseStatus.CREATED or purchase.authorized is not None:
+    if purchase.status != PurchaseStatus.CREATED:
         raise _wrong_state(purchase, "authorized")
     refuse_if_pending(session, "purchase.authorize", purchase.id)
     terms = contract_terms(purchase)
@@ -421,7 +433,7 @@ def authorize_purchase(
         given,
         now,
     )
-    session.execute(change(models.Purchase, purchase.id, {"error": None}))
+    change(session, models.Purchase, purchase.id, {"error": None})
     return Outcome("purchase", purchase.id, [operation_id])
 
 
@@ -495,7 +507,7 @@ def ship_purchase(
     if purchase.status != PurchaseStatus.AUTHORIZED:
         raise _wrong_state(purchase, "shipped")
     values = {"status": PurchaseStatus.SHIPPED, "shipped_at": now, "tracking": request.tracking}
-    session.execute(change(models.Purchase, purchase_id, values))
+    change(session, models.Purchase, purchase_id, values)
     data = {"status": PurchaseStatus.SHIPPED, "tracking": request.tracking}
     record(session, context, merchant_id, "purchase.shipped", purchase_id, data)
     return Outcome("purchase", purchase_id, status_code=200)
@@ -639,7 +651,7 @@ def refund_purchase(
 def _queue_action(session: Session, context: Context, purchase: Row[Any], call: Call) -> Outcome:
     refuse_if_pending(session, call.kind, purchase.id)
     if purchase.error is not None:
-        session.execute(change(models.Purchase, purchase.id, {"error": None}))
+        change(session, models.Purchase, purchase.id, {"error": None})
     operation_id = queue(session, context, purchase.merchant_id, purchase.id, call)
     return Outcome("purchase", purchase.id, [operation_id])
 
@@ -654,11 +666,8 @@ def _part(asked: int | None, limit: int, what: str) -> int:
 
 
 def _refuse_taken_order(session: Session, merchant_id: str, order_id: str) -> None:
-    purchases = table(models.Purchase)
     taken = session.execute(
-        select(purchases.c.id, purchases.c.status).where(
-            purchases.c.merchant_id == merchant_id, purchases.c.order_id == order_id
-        )
+        _FIND_ORDER, {"its_merchant": merchant_id, "its_order": order_id}
     ).one_or_none()
     if taken is not None:
         raise Problem(
@@ -709,8 +718,8 @@ def find_purchase(session: Session, merchant_id: str, purchase_id: str) -> Row[A
     Raises:
         Problem: not_found.
     """
-    statement = with_order().where(table(models.Purchase).c.merchant_id == merchant_id)
-    return _one(session, statement, purchase_id)
+    which = {"its_id": purchase_id, "its_merchant": merchant_id}
+    return _one(session.execute(_FIND_OWN, which), purchase_id)
 
 
 def find_public_purchase(session: Session, purchase_id: str) -> Row[Any]:
@@ -719,35 +728,14 @@ def find_public_purchase(session: Session, purchase_id: str) -> Row[Any]:
     Raises:
         Problem: not_found.
     """
-    return _one(session, with_order(), purchase_id)
+    return _one(session.execute(_FIND, {"its_id": purchase_id}), purchase_id)
 
 
-def with_order() -> Any:
-    purchases, orders = table(models.Purchase), table(models.EscrowOrder)
-    of_order = [column for column in orders.c if column.name in _ORDER_COLUMNS]
-    return select(purchases, *of_order).outerjoin(
-        orders, orders.c.order_hash == purchases.c.order_hash
-    )
-
-
-_ORDER_COLUMNS = (
-    "authorized",
-    "held",
-    "released",
-    "fee",
-    "refunded",
-    "voided",
-    "reclaimed",
-    "dispute_deadline",
-)
-
-
-def _one(session: Session, statement: Any, purchase_id: str) -> Row[Any]:
-    row = session.execute(statement.where(table(models.Purchase).c.id == purchase_id)).one_or_none()
+def _one(result: Result[Any], purchase_id: str) -> Row[Any]:
+    row = result.one_or_none()
     if row is None:
         raise not_found("purchase", purchase_id, "id")
-    found: Row[Any] = row
-    return found
+    return row
 
 
 def contract_terms(purchase: Row[Any]) -> dict[str, Any]:
@@ -764,8 +752,8 @@ def show_purchase(
 def list_purchases(
     session: Session, context: Context, merchant_id: str, query: PurchasesQuery
 ) -> Page[Purchase]:
-    purchases = table(models.Purchase)
-    statement = with_order().where(purchases.c.merchant_id == merchant_id)
+    purchases = _PURCHASES
+    statement = _WITH_ORDER.where(purchases.c.merchant_id == merchant_id)
     if query.status is not None:
         statement = statement.where(purchases.c.status == query.status)
     if query.order_id is not None:
@@ -777,12 +765,11 @@ def total_purchases(session: Session, merchant_id: str) -> Totals:
     """Added up here, not in SQL: SQLite's own sums end at 64 bits."""
     counts: dict[str, int] = {}
     amounts: dict[str, int] = {}
-    sums = dict.fromkeys(("held", "released", "fee", "refunded", "voided", "reclaimed"), 0)
-    purchases, orders = table(models.Purchase), table(models.EscrowOrder)
+    sums = dict.fromkeys(_OF_ORDER, 0)
     rows = session.execute(
-        select(purchases.c.status, purchases.c.amount, *(orders.c[name] for name in sums))
-        .outerjoin(orders, orders.c.order_hash == purchases.c.order_hash)
-        .where(purchases.c.merchant_id == merchant_id)
+        select(_PURCHASES.c.status, _PURCHASES.c.amount, *(_ORDERS.c[name] for name in sums))
+        .outerjoin(_ORDERS, _ORDERS.c.order_hash == _PURCHASES.c.order_hash)
+        .where(_PURCHASES.c.merchant_id == merchant_id)
     )
     for status, amount, *parts in rows:
         counts[status] = counts.get(status, 0) + 1

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
-from types import FrameType
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import orjson
 import structlog
@@ -29,14 +31,22 @@ _STOP_SECONDS = 10
 
 
 class _Server(uvicorn.Server):
+    """Stops on a signal and returns; uvicorn's own would then raise the signal again."""
+
     def __init__(self, config: uvicorn.Config, waiters: Waiters) -> None:
         super().__init__(config)
         self._waiters = waiters
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
-        # In a signal handler: the loop does it when it next turns.
-        asyncio.get_running_loop().call_soon_threadsafe(self._waiters.stop)
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop)
+        yield
+
+    def _stop(self) -> None:
+        self.should_exit = True
+        self._waiters.stop()
 
 
 async def serve(settings: Settings, seed: SealedSeed, sockets: list[socket.socket] | None) -> None:
