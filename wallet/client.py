@@ -541,7 +541,9 @@ class Wallet:
         journal = self._journal_open()
         while True:
             self.check_chain()
-            nonce = self._next_nonce()
+            # The journal first: what it calls ended by then, the chain's count includes.
+            tail = journal.tail()
+            nonce = max(tail.next_nonce, self._transaction_count("pending"))
             fields = {
                 "type": 2,
                 "chainId": self.network.chain_id,
@@ -557,6 +559,7 @@ class Wallet:
             check_signed(raw, fields, self.address)
             try:
                 return journal.record(
+                    tail=tail,
                     idempotency_key=idempotency_key,
                     intent=plan.intent,
                     nonce=nonce,
@@ -634,7 +637,7 @@ class Wallet:
         return estimate * 6 // 5
 
     def _next_nonce(self) -> int:
-        return self._journal_open().next_nonce(self._transaction_count("pending"))
+        return max(self._journal_open().tail().next_nonce, self._transaction_count("pending"))
 
     def _transaction_count(self, block: str) -> int:
         return int(self._rpc.call("eth_getTransactionCount", self.address, block), 16)

@@ -50,6 +50,14 @@ class NonceTaken(Exception):
 
 
 @dataclass(frozen=True)
+class Tail:
+    """The last row there is, and the nonce after all that may still get on chain."""
+
+    last_id: int
+    next_nonce: int
+
+
+@dataclass(frozen=True)
 class Entry:
     """One recorded transaction. `signed_at` is unix seconds."""
 
@@ -90,18 +98,19 @@ class Journal:
     def _version(self) -> int:
         return int(self._database.execute("PRAGMA user_version").fetchone()[0])
 
-    def next_nonce(self, chain_count: int) -> int:
-        """The nonce to sign with: after all on chain and all that may still get there."""
-        row = self._database.execute(
-            "SELECT max(nonce) FROM transactions WHERE network = ? AND sender = ? "
-            "AND state = 'signed'",
+    def tail(self) -> Tail:
+        """How far the journal goes now. Read it before asking the chain for its count."""
+        last, highest = self._database.execute(
+            "SELECT max(id), max(nonce) FILTER (WHERE state = 'signed') "
+            "FROM transactions WHERE network = ? AND sender = ?",
             self._scope,
         ).fetchone()
-        return max(chain_count, -1 if row[0] is None else row[0] + 1)
+        return Tail(last or 0, 0 if highest is None else highest + 1)
 
     def record(
         self,
         *,
+        tail: Tail,
         idempotency_key: str,
         intent: Mapping[str, str],
         nonce: int,
@@ -112,29 +121,30 @@ class Journal:
         """Write a signed transaction down, durably; the first one with an idempotency key stays.
 
         Raises:
-            NonceTaken: sign again with the next nonce.
+            NonceTaken: the journal went on since `tail`; take the nonce anew and sign again.
         """
+        row = (
+            *self._scope,
+            idempotency_key,
+            json.dumps(dict(intent), sort_keys=True),
+            nonce,
+            raw,
+            transaction_hash,
+            now,
+        )
         try:
-            self._database.execute(
+            added = self._database.execute(
                 "INSERT INTO transactions (network, sender, idempotency_key, intent, nonce, raw, "
-                "hash, state, signed_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'signed', ?)",
-                (
-                    *self._scope,
-                    idempotency_key,
-                    json.dumps(dict(intent), sort_keys=True),
-                    nonce,
-                    raw,
-                    transaction_hash,
-                    now,
-                ),
-            )
+                "hash, state, signed_at) SELECT ?, ?, ?, ?, ?, ?, ?, 'signed', ? WHERE NOT EXISTS "
+                "(SELECT 1 FROM transactions WHERE network = ? AND sender = ? AND id > ?)",
+                (*row, *self._scope, tail.last_id),
+            ).rowcount
         except sqlite3.IntegrityError:
-            existing = self.find(idempotency_key)
-            if existing is None:
-                raise NonceTaken(nonce) from None
-            return existing
+            added = 0
         recorded = self.find(idempotency_key)
-        assert recorded is not None
+        if recorded is None:
+            assert not added
+            raise NonceTaken(nonce)
         return recorded
 
     def find(self, idempotency_key: str) -> Entry | None:

@@ -1,11 +1,11 @@
-"""Network profiles: the deployment manifests a wallet was told to trust, one file each."""
+"""Network profiles: what a wallet was told to trust of a deployment manifest, one file each."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -114,7 +114,7 @@ class Networks:
         if path.exists() and not replace:
             raise AlreadyExists(f"there is a network {name!r} already; replace it with --replace")
         private_folder(self._folder)
-        text = json.dumps({"rpc_url": rpc_url, "manifest": manifest}, indent=2) + "\n"
+        text = json.dumps(asdict(network), indent=2) + "\n"
         temporary = write_private(path.with_suffix(f".{os.getpid()}.new"), text)
         temporary.replace(path)
         if not self._chosen.exists():
@@ -137,8 +137,11 @@ class Networks:
         if not path.is_file():
             known = ", ".join(self.names()) or "none"
             raise UnknownName(f"no network {name!r} (there are: {known})")
-        stored = read_json(path)
-        return parse_manifest(name, stored.get("manifest"), stored.get("rpc_url"))
+        try:
+            # Checked when it was added; checksums need not be computed for every command.
+            return Network(**read_json(path))
+        except TypeError as error:
+            raise InvalidInput(f"{path} is not a network's profile: {error}") from error
 
     def names(self) -> list[str]:
         return sorted(path.stem for path in self._folder.glob("*.json"))

@@ -42,7 +42,8 @@ class KeystoreSigner:
 
     def prepare(self) -> None:
         """Start loading what signing needs, in the background: it takes most of a second."""
-        threading.Thread(target=importlib.import_module, args=("eth_account",), daemon=True).start()
+        # Not a daemon: an interpreter that ends in the middle of an import may never end.
+        threading.Thread(target=importlib.import_module, args=("eth_account",)).start()
 
     def unlock(self) -> bytes:
         """Ask for the password and open the key, once. Raises PasswordError."""

@@ -1,4 +1,4 @@
-"""A real chain for the wallet's tests: anvil with the platform's contracts, and what sits around it.
+"""A real chain for the wallet's tests: anvil, the platform's contracts, and what sits around it.
 
 Nothing here knows the wallet: contracts are driven by their compiled ABIs.
 """
@@ -96,7 +96,8 @@ class Platform:
 
     def send(self, call: Any, sender: str | None = None) -> Any:
         """Send a contract call from an account the chain has unlocked, and return its receipt."""
-        sent = call.transact({"from": sender or self.admin})
+        free = {"maxFeePerGas": 0, "maxPriorityFeePerGas": 0}
+        sent = call.transact({"from": sender or self.admin, **free})
         receipt = self.web3.eth.wait_for_transaction_receipt(sent)
         assert receipt["status"] == 1
         return receipt

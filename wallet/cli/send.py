@@ -74,7 +74,8 @@ def command(
 def _lines(plan: Plan, own_name: str | None) -> list[str]:
     intent, symbol = plan.intent, plan.network.symbol
     memo = memo_text(intent)
-    known = f"{plan.earlier_payments} earlier payments"
+    count = plan.earlier_payments
+    known = f"{count} earlier payment{'' if count == 1 else 's'}"
     if own_name is not None:
         known = "your own key"
     elif plan.first_time:

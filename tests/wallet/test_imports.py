@@ -1,0 +1,57 @@
+"""What commands load: reading ones stay light, and the wallet stands alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.wallet.chain import Platform
+from tests.wallet.conftest import Home
+
+HEAVY = {"web3", "eth_account", "eth_keys", "eth_keyfile", "eth_abi", "pydantic", "rich", "httpx"}
+REPORT = (
+    "import sys; from wallet.cli import main; code = main(sys.argv[1:]); "
+    "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr); sys.exit(code)"
+)
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_help_loads_nothing_but_the_command_line() -> None:
+    loaded = loaded_by("--help")
+    assert not loaded & (HEAVY | {"node", "Crypto", "http", "sqlite3", "contracts"})
+
+
+@pytest.mark.parametrize(
+    "command", [["balance"], ["key", "list"], ["key", "show"], ["network", "list"], ["history"]]
+)
+def test_reading_commands_load_the_standard_library(
+    platform: Platform, home: Home, command: list[str]
+) -> None:
+    loaded = loaded_by(*command, "--home", str(home.path))
+    assert not loaded & (HEAVY | {"node", "coincurve"})
+    if command == ["balance"]:
+        assert not loaded & {"Crypto", "contracts", "platformdirs"}
+
+
+def test_a_dry_run_loads_no_signer(platform: Platform, home: Home) -> None:
+    to = platform.member().address
+    loaded = loaded_by("send", to, "1", "--dry-run", "--home", str(home.path))
+    assert not loaded & (HEAVY | {"node"})
+
+
+def test_the_library_is_used_without_the_command() -> None:
+    code = "import wallet, sys; wallet.Wallet, wallet.Coin; assert 'click' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

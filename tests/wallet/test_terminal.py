@@ -1,0 +1,202 @@
+"""wallet on a real terminal: what it asks, and what answers do."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.wallet.chain import SELLER, Bridge, Platform
+from tests.wallet.conftest import PASSWORD, WALLET, Home
+from wallet import Keystore
+
+
+class Terminal:
+    """A command on a pseudo-terminal, and the person before it."""
+
+    def __init__(self, pid: int, descriptor: int) -> None:
+        self._pid, self._descriptor = pid, descriptor
+        self.screen = ""
+        self._read_to = 0
+        self._status: int | None = None
+
+    def expect(self, pattern: str) -> None:
+        """Wait until the pattern shows up after all that was expected before."""
+        while True:
+            found = re.search(pattern, self.screen[self._read_to :])
+            if found:
+                self._read_to += found.end()
+                return
+            assert self._read(), f"{pattern!r} never came:\n{self.screen}"
+
+    def type(self, line: str) -> None:
+        os.write(self._descriptor, line.encode() + b"\n")
+
+    def press(self, key: bytes) -> None:
+        os.write(self._descriptor, key)
+
+    def exit_code(self) -> int:
+        while self._read():
+            pass
+        self._status = os.waitpid(self._pid, 0)[1]
+        return os.waitstatus_to_exitcode(self._status)
+
+    def close(self) -> None:
+        if self._status is None:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+        os.close(self._descriptor)
+
+    def _read(self) -> bool:
+        ready, _, _ = select.select([self._descriptor], [], [], 60)
+        try:
+            text = os.read(self._descriptor, 65_536) if ready else b""
+        except OSError:  # how Linux says that the other side is closed
+            text = b""
+        self.screen += text.decode()
+        return bool(text)
+
+
+@contextmanager
+def terminal(*command: str) -> Iterator[Terminal]:
+    pid, descriptor = pty.fork()
+    if pid == 0:
+        os.execv(command[0], command)  # the child never returns
+    screen = Terminal(pid, descriptor)
+    try:
+        yield screen
+    finally:
+        screen.close()
+
+
+def test_a_new_recipient_is_typed_confirmed_and_paid(platform: Platform, home: Home) -> None:
+    to = platform.member().address
+    with terminal(*home.command("send", to, "12.50", "--memo", "tea")) as screen:
+        screen.expect(r"From     main .* balance 100\.00 → 87\.50 PLZ")
+        screen.expect(re.escape(to) + r"  \(first payment to this address\)")
+        screen.expect(r"Amount   12\.50 PLZ    Memo  tea \(public\)")
+        screen.expect(r"Network  plaza \(chain 4242\)   Simulation  OK   Nonce  0")
+        screen.expect("last 4 characters")
+        screen.type(to[-4:])
+        screen.expect(r"Send\? \[y/N\]")
+        screen.type("y")
+        screen.expect("Password for main")
+        screen.type(PASSWORD)
+        screen.expect(r"Sent 0x[0-9a-f]{64}")
+        screen.expect(r"Confirmed in block \d+")
+        assert screen.exit_code() == 0
+        assert PASSWORD not in screen.screen
+    assert platform.balance(to) == 12_500_000
+
+
+def test_the_wrong_last_characters_send_nothing(platform: Platform, home: Home) -> None:
+    to = platform.member().address
+    with terminal(*home.command("send", to, "1")) as screen:
+        screen.expect("last 4 characters")
+        screen.type("zzzz")
+        assert screen.exit_code() == 3
+    assert platform.balance(to) == 0
+
+
+def test_yes_does_not_answer_for_a_new_recipient(platform: Platform, home: Home) -> None:
+    with terminal(*home.command("send", platform.member().address, "1", "--yes")) as screen:
+        screen.expect("last 4 characters")
+        screen.press(b"\x03")  # Ctrl-C
+        assert screen.exit_code() == 3
+
+
+@pytest.mark.parametrize("answer", ["n", "", "no"])
+def test_anything_but_yes_declines(platform: Platform, home: Home, answer: str) -> None:
+    to = platform.member().address
+    with terminal(*home.command("send", to, "1", "--allow-new-recipient")) as screen:
+        screen.expect(r"Send\? \[y/N\]")
+        screen.type(answer)
+        assert screen.exit_code() == 3
+    assert (platform.balance(to), platform.transaction_count(home.account.address)) == (0, 0)
+
+
+def test_a_wrong_password_ends_it(platform: Platform, home: Home) -> None:
+    to = platform.member().address
+    with terminal(*home.command("send", to, "1", "--allow-new-recipient", "--yes")) as screen:
+        screen.expect("Password for main")
+        screen.type("not the password")
+        screen.expect("wrong password")
+        assert screen.exit_code() == 4
+    assert platform.balance(to) == 0
+
+
+def test_an_address_that_looks_like_one_paid_before_is_warned_of(
+    platform: Platform, home: Home
+) -> None:
+    known = platform.member().address
+    assert home.confirmed("send", known, "1", "--allow-new-recipient").code == 0
+    middle = "".join("0" if digit != "0" else "1" for digit in known[6:-4].lower())
+    poison = platform.web3.to_checksum_address(known[:6].lower() + middle + known[-4:].lower())
+    platform.admit(poison)
+    with terminal(*home.command("send", poison, "1")) as screen:
+        screen.expect(r"Warning  .* begins and ends like " + known)
+        screen.expect("last 4 characters")
+        screen.press(b"\x04")  # end of input
+        assert screen.exit_code() == 3
+
+
+def test_a_purchase_is_paid_and_confirmed(platform: Platform, home: Home, bridge: Bridge) -> None:
+    home.add_network(bridge.manifest)
+    seller = platform.member(kinds=SELLER).address
+    bridge.requests["pur_1"] = platform.request(
+        platform.terms(home.account.address, seller), purchase_id="pur_1"
+    )
+    with terminal(*home.command("pay", "pur_1")) as screen:
+        screen.expect("Seller   " + seller)
+        screen.expect(r"Pay\? \[y/N\]")
+        screen.type("y")
+        screen.expect("Password for main")
+        screen.type(PASSWORD)
+        screen.expect("Confirmed in block")
+        assert screen.exit_code() == 0
+    with terminal(*home.command("purchase", "confirm", "pur_1")) as screen:
+        screen.expect(r"12\.1875 to the seller, 0\.3125 fee")
+        screen.expect(r"Release to the seller\? \[y/N\]")
+        screen.type("y")
+        screen.expect("Password for main")
+        screen.type(PASSWORD)
+        screen.expect("Confirmed in block")
+        assert screen.exit_code() == 0
+    assert platform.balance(seller) == 12_187_500
+
+
+def test_a_new_password_is_asked_twice(tmp_path: Path) -> None:
+    with terminal(WALLET, "key", "new", "main", "--home", str(tmp_path / "home")) as screen:
+        screen.expect("New password for main")
+        screen.type(PASSWORD)
+        screen.expect("Repeat")
+        screen.type("something else")
+        screen.expect("do not match")
+        screen.expect("New password for main")
+        screen.type(PASSWORD)
+        screen.expect("Repeat")
+        screen.type(PASSWORD)
+        screen.expect("Key main: 0x")
+        assert screen.exit_code() == 0
+    assert len(Keystore(tmp_path / "home").unlock("main", PASSWORD)) == 32
+
+
+def test_a_private_key_is_asked_for_unseen(tmp_path: Path) -> None:
+    digits = "ab" * 32
+    with terminal(WALLET, "key", "import", "main", "--home", str(tmp_path / "home")) as screen:
+        screen.expect("Private key")
+        screen.type(digits)
+        screen.expect("New password for main")
+        screen.type(PASSWORD)
+        screen.expect("Repeat")
+        screen.type(PASSWORD)
+        assert screen.exit_code() == 0
+        assert digits not in screen.screen
+    assert Keystore(tmp_path / "home").unlock("main", PASSWORD).hex() == digits
