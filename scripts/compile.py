@@ -97,7 +97,9 @@ def read_sources(entry_points: Iterable[str]) -> dict[str, dict[str, str]]:
         for target in _IMPORT.findall(text):
             relative = target.startswith(".")
             pending.append(
-                os.path.normpath(os.path.join(os.path.dirname(name), target)) if relative else target
+                os.path.normpath(os.path.join(os.path.dirname(name), target))
+                if relative
+                else target
             )
     return dict(sorted(sources.items()))
 
@@ -197,7 +199,9 @@ def main() -> int:
         size = (len(artifact["runtime_bytecode"]) - 2) // 2
         rows.append({"contract": artifact["contract"], "hash": artifact["hash"], "bytes": size})
     if arguments.json:
-        print(json.dumps({"compiled": not fresh, "solc": SOLC_VERSION, "contracts": rows}, indent=2))
+        print(
+            json.dumps({"compiled": not fresh, "solc": SOLC_VERSION, "contracts": rows}, indent=2)
+        )
     else:
         print(f"{'unchanged' if fresh else 'compiled'}, solc {SOLC_VERSION}")
         for row in rows:
