@@ -1,7 +1,7 @@
 """The anvil engine: a local development chain as a child process, its state in the data folder.
 
 **State.** anvil can write its own state file (`--state`), but in place: a `kill -9` during that
-write leaves half a file and no other. So the node asks for the state (`anvil_dumpState`) whenever
+write leaves an empty file and no other. So the node asks for the state (`anvil_dumpState`) whenever
 blocks have advanced and replaces the file atomically. A dump costs more as the chain grows (about
 0.3 s at 5,000 transactions, 2 s at 20,000), so the pause between two grows with it, and dumping
 takes at most a twentieth of the time. After a crash the chain is as of the last snapshot.

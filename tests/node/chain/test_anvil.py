@@ -16,8 +16,9 @@ import orjson
 import pytest
 
 from node.chain import anvil as module
-from node.chain.anvil import AnvilEngine
+from node.chain.anvil import AnvilEngine, _free_port
 from node.chain.codec import ContractCodec
+from node.chain.deployment import deploy
 from node.chain.engine import EngineError, open_engine
 from node.chain.rpc import RpcUnavailable
 from tests.node.chain.support import (
@@ -152,6 +153,20 @@ async def test_a_chain_killed_before_its_first_snapshot_begins_the_same_chain_ag
         assert await engine.rpc.call("eth_blockNumber") == "0x0"
     finally:
         await engine.stop()
+
+
+async def test_a_deployment_lost_with_the_chain_is_made_again_at_the_same_addresses(
+    tmp_path: Path,
+) -> None:
+    settings = settings_in(tmp_path, rpc_port=_free_port(0))
+    manifests = []
+    for _ in range(2):
+        engine = engine_in(tmp_path, rpc_port=settings.rpc_port)
+        await engine.start()
+        assert await engine.rpc.call("eth_blockNumber") == "0x0"
+        manifests.append(await deploy(engine, seed, settings, bridge_url="http://127.0.0.1:1"))
+        await killed(engine)
+    assert manifests[0] == manifests[1]
 
 
 @pytest.mark.parametrize("saved", [True, False])
