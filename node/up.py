@@ -8,7 +8,6 @@ started us (a shell, systemd) sees it and starts us again, and nothing is lost b
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import secrets
 import signal
@@ -19,6 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import structlog
 from filelock import FileLock, Timeout
@@ -28,6 +28,7 @@ from sqlalchemy import func, select
 from node.chain.deployment import Manifest, deploy
 from node.chain.engine import Engine, open_engine
 from node.chain.files import replace_file
+from node.chain.processes import dies_with_us
 from node.keys import SealedSeed
 from node.settings import Settings
 from node.store import Store, migrate
@@ -157,10 +158,14 @@ async def _serve(
     on_ready: Callable[[RunningNode, Manifest], None],
 ) -> None:
     worker = asyncio.create_task(run_worker(engine, store, seed, manifest, settings, stop))
-    stopping = asyncio.create_task(stop.wait())
+    stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait())
     bridge_end = asyncio.create_task(_ended(lambda: bridge.poll() is None))
     chain_end = asyncio.create_task(_ended(engine.alive))
-    parts = {worker: "the worker", bridge_end: "the bridge", chain_end: "the chain"}
+    parts: dict[asyncio.Task[Any], str] = {
+        worker: "the worker",
+        bridge_end: "the bridge",
+        chain_end: "the chain",
+    }
     try:
         if await _answers(address, bridge):
             node = RunningNode(
@@ -222,21 +227,8 @@ def _start_bridge(settings: Settings, listener: socket.socket) -> subprocess.Pop
         pass_fds=(listener.fileno(),),
         # Ctrl-C in a terminal reaches the whole foreground group; the order of stopping is ours.
         process_group=0,
-        preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509
+        preexec_fn=dies_with_us(signal.SIGTERM),  # noqa: PLW1509
     )
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    """Before exec: ask the kernel for SIGTERM when this process dies, even by SIGKILL."""
-    prctl = ctypes.CDLL(None).prctl
-    set_parent_death_signal = 1
-
-    def before_exec() -> None:
-        prctl(set_parent_death_signal, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return before_exec
 
 
 async def _stop_bridge(bridge: subprocess.Popen[bytes]) -> None:

@@ -2,8 +2,9 @@
 """Measure the replay end to end, beside what the chain itself carries in the same run.
 
 Runs a node on anvil with a data folder of its own, replays orders through its bridge, and divides
-the processor time among the processes. Then sends signed coin transfers straight to a second anvil,
-in batches, without any of Plaza around it: the chain's raw rate, the limit of what could be reached.
+the processor time among the processes. Then sends signed coin transfers straight to a second
+anvil, in batches, without any of Plaza around it: the chain's raw rate, the limit of what could be
+reached.
 
 Examples:
     scripts/bench_replay.py --limit 2000
@@ -30,6 +31,7 @@ from rich.table import Table
 from node.chain.anvil import AnvilEngine, find_anvil
 from node.chain.codec import ContractCodec
 from node.chain.deployment import Manifest, deploy
+from node.chain.rpc import HttpRpc
 from node.keys import SealedSeed
 from node.settings import Settings
 from node.up import RunningNode
@@ -53,7 +55,9 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory(prefix="plaza-bench-") as folder:
         replayed = bench_replay(Path(folder, "node"), arguments.orders, arguments.limit)
-        raw = asyncio.run(bench_raw_transfers(Path(folder, "raw"), arguments.transfers))
+        raw_data = Path(folder, "raw")
+        raw_data.mkdir()
+        raw = asyncio.run(bench_raw_transfers(raw_data, arguments.transfers))
     run = replayed["document"]["run"]
     result = {
         "cores": os.cpu_count(),
@@ -117,11 +121,10 @@ def bench_replay(data: Path, orders: Path | None, limit: int) -> dict[str, Any]:
 
 
 async def bench_raw_transfers(data: Path, count: int) -> float:
-    """Transfers per second of an anvil that is sent signed bytes in batches, to the last receipt."""
+    """Transfers per second of an anvil that is sent signed bytes in batches, all mined."""
     binary = find_anvil()
     assert binary is not None
     settings = Settings(data=data, rpc_port=0)
-    data.mkdir()
     seed = SealedSeed.create(data / "seed.json", "bench", os.urandom(32))
     engine = AnvilEngine(
         binary, folder=data / "anvil", chain_id=4242, port=0, genesis_time=None, clock=time.time
@@ -161,8 +164,6 @@ def _sign_transfers(manifest: Manifest, seed: SealedSeed, count: int) -> list[st
 
 async def _transactions(rpc_url: str) -> int:
     """Blocks of a chain that mines each transaction at once: every one holds one, or none."""
-    from node.chain.rpc import HttpRpc
-
     rpc = HttpRpc(rpc_url)
     try:
         head = int(await rpc.call("eth_blockNumber"), 16)

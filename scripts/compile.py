@@ -21,6 +21,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,8 @@ def find_solc() -> Path:
         CompileError: neither is there.
     """
     candidates = [Path(found)] if (found := shutil.which("solc")) else []
-    try:
+    with suppress(solcx.exceptions.SolcNotInstalled):
         candidates.append(Path(solcx.install.get_executable(SOLC_VERSION)))
-    except solcx.exceptions.SolcNotInstalled:
-        pass
     for candidate in candidates:
         if str(solcx.wrapper.get_solc_version(candidate)) == SOLC_VERSION:
             return candidate

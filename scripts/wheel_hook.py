@@ -1,4 +1,4 @@
-"""Hatch build hook: a wheel without the compiled contracts would install and then fail at first use."""
+"""Hatch build hook: a wheel without the compiled contracts would only fail at first use."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ class RequireArtifacts(BuildHookInterface):  # type: ignore[type-arg]
         artifacts = Path(self.root, "contracts", "artifacts")
         if not (artifacts / "PlatformCoin.json").is_file():
             raise FileNotFoundError(
-                f"no compiled contracts in {artifacts}: run `make build` (or scripts/compile.py) first"
+                f"no compiled contracts in {artifacts}: run `make build`, or scripts/compile.py"
             )

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import gzip
 import os
 import shutil
@@ -34,6 +33,7 @@ from filelock import FileLock, Timeout
 
 from node.chain.engine import BLOCK_GAS_LIMIT, ChainTimeError, Clock, EngineError
 from node.chain.files import replace_file
+from node.chain.processes import dies_with_us
 from node.chain.rpc import HttpRpc, RpcError, RpcUnavailable
 
 HOST = "127.0.0.1"
@@ -214,7 +214,7 @@ class AnvilEngine:
                 # Ctrl-C in a terminal reaches the whole foreground group, and would end the chain
                 # before its last blocks are saved.
                 process_group=0,
-                preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509
+                preexec_fn=dies_with_us(),  # noqa: PLW1509
             )
         identity = f"{self._process.pid} {_started_at(self._process.pid)}"
         (self._folder / "anvil.pid").write_text(identity, encoding="utf-8")
@@ -405,21 +405,6 @@ def _free_port(port: int) -> int:
                 f" port (PLAZA_RPC_PORT): {error.strerror}"
             ) from error
         return int(probe.getsockname()[1])
-
-
-def _die_with_parent(parent: int) -> Any:
-    """What the child does before it becomes anvil, on Linux; nothing elsewhere."""
-    if sys.platform != "linux":
-        return None
-    set_parent_death_signal = ctypes.CDLL(None).prctl  # looked up here: a forked child must not
-    pr_set_pdeathsig = 1
-
-    def before_exec() -> None:
-        set_parent_death_signal(pr_set_pdeathsig, signal.SIGKILL)
-        if os.getppid() != parent:  # the parent died before the signal was set
-            os._exit(1)
-
-    return before_exec
 
 
 def _started_at(pid: int) -> str:
