@@ -266,13 +266,21 @@ class AnvilEngine:
         if not self._state.exists():
             return self._birth["genesis_time"], None
         try:
-            content = gzip.decompress(self._state.read_bytes())
-            latest = int(orjson.loads(content)["block"]["timestamp"], 16)
-        except (OSError, EOFError, ValueError, KeyError) as error:
+            state = orjson.loads(gzip.decompress(self._state.read_bytes()))
+            latest = int(state["block"]["timestamp"], 16)
+            state["blocks"] = [block for block in state["blocks"] if self._is_ours(block)]
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             raise EngineError(f"the chain's state {self._state} cannot be read: {error}") from error
         unpacked = self._folder / "state.loading.json"
-        unpacked.write_bytes(content)
+        unpacked.write_bytes(orjson.dumps(state))
         return max(latest, not_before, self._wall_time()), unpacked
+
+    def _is_ours(self, block: dict[str, Any]) -> bool:
+        """anvil makes a block 0 at every start, keeps it beside the loaded one, and dumps both: at
+        a later start either might become the genesis."""
+        header = block["header"]
+        is_genesis = int(header["timestamp"], 16) == self._birth["genesis_time"]
+        return is_genesis or int(header["number"], 16) > 0
 
     def _wall_time(self) -> int:
         """The least time of the next block by the wall clock. A chain in its own time has none: it

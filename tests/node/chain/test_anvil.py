@@ -137,6 +137,20 @@ async def test_a_chain_killed_at_any_moment_comes_back_whole(
         await engine.stop()
 
 
+async def test_a_chain_started_many_times_keeps_its_genesis(tmp_path: Path) -> None:
+    seen = set()
+    for day in range(6):
+        engine = engine_in(tmp_path)
+        await engine.start(not_before=START + day * 86_400)
+        genesis = await engine.rpc.call("eth_getBlockByNumber", "0x0", False)
+        seen.add((genesis["hash"], int(genesis["timestamp"], 16)))
+        await engine.set_time(START + day * 86_400 + 1_000)
+        await engine.rpc.call("evm_mine")
+        await engine.stop()
+
+    assert len(seen) == 1
+
+
 async def test_a_chain_killed_before_its_first_snapshot_begins_the_same_chain_again(
     tmp_path: Path,
 ) -> None:
