@@ -191,7 +191,7 @@ class Indexer:
     async def _find_common_block(self, newest: int) -> int:
         """The newest stored block that the chain still has: below it all are common."""
         stored = await self._store.read(
-            lambda session: dict(session.execute(select(Block.number, Block.hash)).tuples().all())
+            lambda session: dict(session.execute(select(Block.number, Block.hash)).all())
         )
         low, high = min(stored), newest  # `high` is not common
         (first,) = await self._reader.headers([low])

@@ -312,7 +312,7 @@ def _read_books(session: Session, escrow: str) -> _Books:
             )
         ).mappings()
     }
-    claimables = dict(session.execute(select(Claimable.address, Claimable.amount)).tuples().all())
+    claimables = dict(session.execute(select(Claimable.address, Claimable.amount)).all())
     purchases = [
         (row[0], row[1], row[2], row[3])
         for row in session.execute(
