@@ -12,4 +12,4 @@ from node.bridge.values import Output
 def answer(
     shown: Output, status_code: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    return Response(shown.model_dump_json(), status_code, headers, "application/json")
+    return Response(shown.model_dump_json(by_alias=True), status_code, headers, "application/json")

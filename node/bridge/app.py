@@ -22,6 +22,7 @@ from node.bridge import (
     pay,
     problems,
     purchases,
+    reconciliation,
     redemptions,
     topups,
     transfers,
@@ -30,7 +31,7 @@ from node.bridge.auth import KeyRing
 from node.bridge.clock import ChainClock
 from node.bridge.context import Context
 from node.bridge.middleware import Envelope
-from node.bridge.problems import Problem, documented
+from node.bridge.problems import MEDIA_TYPE, Problem, ProblemDetails, documented
 from node.bridge.waiting import Waiters
 from node.chain.codec import ContractCodec
 from node.chain.deployment import Manifest
@@ -49,15 +50,13 @@ A marketplace's own coin, and purchases paid through escrow.
   answer until it is settled, or for 5 seconds. A resource changes when the chain has it in a block.
 * Errors are `application/problem+json` (RFC 9457); decide on `code`.
 """
-_EVERYWHERE = ("invalid_request", "internal_error", "database_busy")
-_WITH_KEY = ("unauthorized", "scope_missing", *_EVERYWHERE)
-_ON_POST = (
-    "malformed_json",
-    "bad_request",
+# What any route may answer with, besides what it documents itself.
+_ALWAYS = ("internal_error", "database_busy", "invalid_request")
+_WITH_KEY = ("unauthorized", "scope_missing")
+_WITH_BODY = ("malformed_json", "bad_request", "body_too_large", "unsupported_media_type")
+_WITH_IDEMPOTENCY = (
     "idempotency_key_required",
     "idempotency_key_invalid",
-    "body_too_large",
-    "unsupported_media_type",
     "idempotency_key_reused",
     "chain_unavailable",
 )
@@ -115,11 +114,20 @@ def create_app(
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     app.add_exception_handler(RequestValidationError, problems.on_validation_error)
     v1 = APIRouter(prefix="/v1")
-    for resource in (accounts, topups, redemptions, transfers, purchases, operations, events):
-        v1.include_router(resource.router, responses=documented(*_WITH_KEY))
-    v1.include_router(api_keys.router, responses=documented(*_WITH_KEY))
-    for public in (network, pay):
-        v1.include_router(public.router, responses=documented(*_EVERYWHERE))
+    for resource in (
+        accounts,
+        topups,
+        redemptions,
+        transfers,
+        purchases,
+        operations,
+        events,
+        api_keys,
+        reconciliation,
+        network,
+        pay,
+    ):
+        v1.include_router(resource.router)
     app.include_router(v1)
     app.include_router(health.router)
     describe = app.openapi
@@ -134,22 +142,31 @@ def create_app(
 
 
 def _complete(schema: dict[str, Any]) -> None:
-    """Say of every POST what all of them have in common, and which header they need."""
+    """Say of every route what all of its kind have in common."""
+    schemas = schema["components"]["schemas"]
+    schemas["ProblemDetails"] = ProblemDetails.model_json_schema()
     for path in schema["paths"].values():
-        post = path.get("post")
-        if post is None:
-            continue
-        for parameter in post.get("parameters", ()):
-            if parameter["name"].lower() == "idempotency-key":
-                parameter["required"] = True
-                parameter["schema"] = {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"}
-        for status, response in documented(*_ON_POST).items():
-            _merge(post["responses"], str(status), response)
+        for method, route in path.items():
+            codes = list(_ALWAYS)
+            if "security" in route:
+                codes += _WITH_KEY
+            if method == "post":
+                codes += _WITH_BODY
+            for parameter in route.get("parameters", ()):
+                if parameter["name"] == "Idempotency-Key":
+                    parameter["required"] = True
+                    parameter["schema"] = {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"}
+                    codes += _WITH_IDEMPOTENCY
+            for status, response in documented(*codes).items():
+                _merge(route["responses"], str(status), response)
+    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own form of a 422
+        schemas.pop(name, None)
 
 
 def _merge(responses: dict[str, Any], status: str, more: dict[str, Any]) -> None:
-    model = {"$ref": "#/components/schemas/ProblemDetails"}
-    response = responses.setdefault(status, {"description": more["description"], "content": {}})
-    content = response["content"].setdefault(problems.MEDIA_TYPE, {"examples": {}})
-    content["schema"] = model
-    content["examples"].update(more["content"][problems.MEDIA_TYPE]["examples"])
+    """Add documented problems to those a route documents with the same status."""
+    content = responses.setdefault(status, more)["content"]
+    if status == "422":
+        content.pop("application/json", None)
+    problems_ = content.setdefault(MEDIA_TYPE, more["content"][MEDIA_TYPE])
+    problems_["examples"].update(more["content"][MEDIA_TYPE]["examples"])

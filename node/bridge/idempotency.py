@@ -9,12 +9,12 @@ finds its key.
 # `command` makes for a scope.
 
 import hashlib
+import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
-import orjson
 from fastapi import Depends, Header, Request
 from sqlalchemy import bindparam
 from sqlalchemy.exc import IntegrityError
@@ -95,10 +95,8 @@ class Command:
     def _hash(self, body: Input | None) -> str:
         """Of the meaning, not of the bytes: order of fields and white space do not matter."""
         fields = None if body is None else body.model_dump(mode="json", exclude_unset=True)
-        text = f"{self.method} {self.path}\n".encode() + orjson.dumps(
-            fields, option=orjson.OPT_SORT_KEYS
-        )
-        return hashlib.sha256(text).hexdigest()
+        canonical = json.dumps(fields, sort_keys=True)
+        return hashlib.sha256(f"{self.method} {self.path}\n{canonical}".encode()).hexdigest()
 
     async def _write(self, transaction: Callable[[Session], _Done[Shown]]) -> _Done[Shown]:
         """Where writers are not queued (PostgreSQL), the later of two equal requests meets the
@@ -187,11 +185,17 @@ def command(scope: Scope) -> Callable[..., Awaitable[Command]]:
         caller: Annotated[Caller, Depends(requires(scope))],
         idempotency_key: Annotated[
             str | None,
-            Header(description="1-255 visible ASCII characters, new for each new intention"),
+            Header(
+                alias="Idempotency-Key",
+                description="1-255 visible ASCII characters, new for each new intention",
+            ),
         ] = None,
         prefer: Annotated[
             str | None,
-            Header(description="`wait=N`: answer when it is settled, or after N (0-30) seconds"),
+            Header(
+                alias="Prefer",
+                description="`wait=N`: answer when it is settled, or after N (0-30) seconds",
+            ),
         ] = None,
     ) -> Command:
         if idempotency_key is None:

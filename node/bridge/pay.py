@@ -173,7 +173,10 @@ async def relay(
     purchase_id: str,
     body: PaymentRequest,
     prefer: Annotated[
-        str | None, Header(description="`wait=N`: answer when it is settled, or after N seconds")
+        str | None,
+        Header(
+            alias="Prefer", description="`wait=N`: answer when it is settled, or after N seconds"
+        ),
     ] = None,
 ) -> Response:
     """Relay the buyer's signature. The signature itself makes this safe to send again."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -130,6 +131,9 @@ class ProblemDetails(BaseModel):
     operation_id: str | None = Field(None, description="the operation in the way")
 
 
+SCHEMA = {"$ref": "#/components/schemas/ProblemDetails"}
+
+
 def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI `responses` of a route that answers with these codes."""
     responses: dict[int | str, dict[str, Any]] = {}
@@ -138,9 +142,8 @@ def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
         response = responses.setdefault(
             kind.status,
             {
-                "model": ProblemDetails,
                 "description": HTTPStatus(kind.status).phrase,
-                "content": {MEDIA_TYPE: {"examples": {}}},
+                "content": {MEDIA_TYPE: {"schema": SCHEMA, "examples": {}}},
             },
         )
         response["content"][MEDIA_TYPE]["examples"][code] = {
@@ -175,10 +178,23 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
         problem = Problem("not_found", f"there is nothing at {path}")
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         detail = f"{path} does not know {request.method}"
-        problem = Problem("method_not_allowed", detail, headers=error.headers)
+        headers = {"Allow": ", ".join(_methods_at(request))}
+        problem = Problem("method_not_allowed", detail, headers=headers)
     else:
         problem = Problem("bad_request", str(error.detail))
     return problem.response(request.state.request_id)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """All of them: the framework names only those of the first route that fits the path."""
+    return [
+        method
+        for method in ("GET", "POST")
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.router.routes
+        )
+    ]
 
 
 async def on_validation_error(request: Request, error: Exception) -> Response:
