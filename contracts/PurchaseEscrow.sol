@@ -337,8 +337,8 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
     }
 
     /// @dev Pays `to`, or keeps the coin claimable where `to` itself may not receive. Its standing
-    ///      decides, not the mere failure: otherwise a caller could turn a payment into a credit by
-    ///      leaving too little gas, and a pause of the coin would be taken for a freeze.
+    ///      decides, not the mere failure: a pause of the coin, or the end of this contract's own
+    ///      membership, must not be taken for a receiver's freeze.
     function _pay(bytes32 orderHash, address to, uint256 amount) private {
         if (amount == 0 || IERC20(COIN).trySafeTransfer(to, amount)) return;
         if (IPlatformCoin(COIN).paused() || IPlatformCoin(COIN).inGoodStanding(to)) {

@@ -294,21 +294,15 @@ def test_a_pause_of_the_coin_reverts_a_release_and_credits_nobody(market, chain,
     market.refuses(accounts.buyer, "release", terms, AMOUNT, MAX_FEE_BPS, error="CoinPaused")
 
 
-def test_too_little_gas_never_turns_a_payment_into_a_credit(
-    market, chain, accounts, test_contracts
-):
-    """A stranger who leaves the transfer too little gas gets nowhere: paid, or nothing happens."""
-    meter = chain.deploy(test_contracts["GasMeter"], by=accounts.stranger)
+def test_an_escrow_that_is_no_member_reverts_and_credits_nobody(market, chain, accounts):
     terms = market.releasable()
-    release = market.function("release", terms, AMOUNT, MAX_FEE_BPS)
-    call = (market.escrow.address, release._encode_transaction_data())
-    credited = {"seller": 0, "fee_receiver": 0}
-    outcomes = set()
-    for gas in range(20_000, 70_000, 1_000):
-        start = chain.snapshot()
-        chain.send(meter.functions.forward(*call, gas), by=accounts.stranger)
-        outcomes.add(market.order(terms).status)
-        seen = {name: market.claimable(getattr(accounts, name)) for name in credited}
-        assert seen == credited, gas
-        chain.revert_to(start)
-    assert outcomes == {DELIVERED, CLOSED}
+    chain.send(market.coin.functions.expel(market.escrow.address), by=accounts.operator)
+    market.refuses(
+        accounts.stranger,
+        "release",
+        terms,
+        AMOUNT,
+        MAX_FEE_BPS,
+        error="NotAMember",
+        account=market.escrow.address,
+    )
