@@ -999,9 +999,7 @@ async def void(purchase_id: str, command: PurchasesCommand, body: PartRequest = 
 async def refund(purchase_id: str, body: RefundRequest, command: PurchasesCommand) -> Response:
     """Pay the buyer back out of the seller's account, after a release."""
     context, merchant_id = command.context, command.caller.merchant_id
-    # The seller's signature holds for a day from now: after a jump of a development chain's clock,
-    # what the worker noted before it would make one that has run out.
-    now = await context.clock.ask()
+    now = await context.clock.now()
     return await command.run(
         body,
         lambda session: refund_purchase(session, context, merchant_id, purchase_id, body, now),

@@ -32,6 +32,9 @@ DAY = 86_400
 MAX_REAL_WAIT = 3_600  # seconds that a dispute window may hold up a replay in real time
 LAST_ROUNDS = 3
 REAL_POLL_SECONDS = 0.5
+# The bridge notices a jump of the chain's clock this late at most. A seller's signature for a refund
+# holds for a day from the time it knows, and one made for the time before the jump has run out.
+NOTICE_SECONDS = 0.5
 # A node that comes back after a crash may send what it had signed some ticks ago.
 AUTHORIZE_WITHIN = 60 * DAY
 
@@ -163,6 +166,8 @@ class Replay:
             ticks = [tick for tick in self._plan.ticks if tick.time > done_until]
             for tick, following in zip_longest(ticks, ticks[1:]):
                 await self._move_clock(journal, tick.time)
+                if any(step.kind is StepKind.REFUND for _, steps in tick.work for step in steps):
+                    await asyncio.sleep(NOTICE_SECONDS)
                 newcomers = self._newcomers(tick)
                 if following is not None:
                     newcomers += self._newcomers(following)
@@ -255,8 +260,7 @@ class Replay:
             await self._node.rpc_batch([("evm_setNextBlockTimestamp", [target]), ("evm_mine", [])])
         except RpcRefused as refused:
             raise ReplayError(f"the chain's clock cannot be moved: {refused}") from refused
-        # The bridge asks the chain for its time here, and it waits until the node is well.
-        await self._node.get("/health/ready")
+        await self._node.get("/health/ready")  # waits, if need be, until the node is well
 
     # ----------------------------------------------------------------------------- steps
 
