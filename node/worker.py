@@ -97,7 +97,7 @@ class _Status:
         await self._store.write(write)
 
 
-async def run_worker(  # noqa: PLR0917 (the parts of a node, each once)
+async def run_worker(
     engine: Engine,
     store: Store,
     seed: SealedSeed,
@@ -228,13 +228,9 @@ async def _try(
         status.errors[name] = str(error)
         await status.beat(now=True)
         raise
-    except InconsistentRead as error:
-        log.info("worker.read_again", reason=str(error))
-        await _wait(stop, SHORTEST_PAUSE)
-        return False
     except Exception as error:
         # Whatever it was, stopping would be worse: the next round starts from the database.
-        expected = isinstance(error, RpcError | RpcUnavailable)
+        expected = isinstance(error, RpcError | RpcUnavailable | InconsistentRead)
         log.warning("worker.error", loop=name, error=repr(error), exc_info=not expected)
         status.errors[name] = f"{type(error).__name__}: {error}"
         await _wait(stop, backoff)
