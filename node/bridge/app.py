@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from node.bridge import (
@@ -32,6 +33,7 @@ from node.bridge.clock import ChainClock
 from node.bridge.context import Context
 from node.bridge.middleware import Envelope
 from node.bridge.problems import MEDIA_TYPE, Problem, ProblemDetails, documented
+from node.bridge.values import Input, Output
 from node.bridge.waiting import Waiters
 from node.chain.codec import ContractCodec
 from node.chain.deployment import Manifest
@@ -145,6 +147,7 @@ def _complete(schema: dict[str, Any]) -> None:
     """Say of every route what all of its kind have in common."""
     schemas = schema["components"]["schemas"]
     schemas["ProblemDetails"] = ProblemDetails.model_json_schema()
+    _restore_examples(schemas)
     for path in schema["paths"].values():
         for method, route in path.items():
             codes = list(_ALWAYS)
@@ -159,8 +162,22 @@ def _complete(schema: dict[str, Any]) -> None:
                     codes += _WITH_IDEMPOTENCY
             for status, response in documented(*codes).items():
                 _merge(route["responses"], str(status), response)
+            for response in route["responses"].values():
+                for example in response["content"].get(MEDIA_TYPE, {}).get("examples", {}).values():
+                    example["value"].setdefault("param", None)  # as in _restore_examples
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own form of a 422
         schemas.pop(name, None)
+
+
+def _restore_examples(schemas: dict[str, Any]) -> None:
+    """FastAPI leaves every null out of its document, and so breaks examples that need one."""
+    models: list[type[BaseModel]] = [*Input.__subclasses__(), *Output.__subclasses__()]
+    while models:
+        model = models.pop()
+        models += model.__subclasses__()
+        extra = model.model_config.get("json_schema_extra")
+        if isinstance(extra, dict) and model.__name__ in schemas:
+            schemas[model.__name__]["examples"] = extra["examples"]
 
 
 def _merge(responses: dict[str, Any], status: str, more: dict[str, Any]) -> None:

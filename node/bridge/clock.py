@@ -1,8 +1,8 @@
 """The chain's clock as the bridge knows it.
 
 Deadlines on chain count in block time, which on a development chain may be years from the wall
-clock. The worker notes the chain's time in its status row; that is near enough to make terms with.
-Before something is refused for the time, the chain itself is asked, which may have jumped since.
+clock. The worker notes the chain's time in its status row, which is near enough to make terms with;
+where a deadline decides, the chain itself is asked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from node.store import Store
 from node.store.models import WorkerStatus
 
 _CACHE_SECONDS = 0.25
-_REFUSED_FOR_THE_TIME = ("dispute_window_open", "terms_expired")
 
 Result = TypeVar("Result")
 
@@ -75,9 +74,9 @@ class ChainClock:
         self._set(now * 1000 - self._wall_milliseconds())
         return now
 
-    async def at_a_sure_time(self, work: Callable[[int], Awaitable[Result]]) -> Result:
-        """Do work that may be refused for the time. Before it is, the chain itself is asked: it may
-        have jumped since the worker noted its time.
+    async def past(self, work: Callable[[int], Awaitable[Result]]) -> Result:
+        """Do work that is possible from some time on. Before it is refused as too early, the chain
+        itself is asked: it may have jumped since the worker noted its time.
 
         Raises:
             Problem: of the work, or chain_unavailable.
@@ -86,10 +85,10 @@ class ChainClock:
         try:
             return await work(noted)
         except Problem as problem:
-            if problem.code not in _REFUSED_FOR_THE_TIME:
+            if problem.code != "dispute_window_open":
                 raise
             now = await self.ask()
-            if now == noted:
+            if now <= noted:
                 raise
         return await work(now)
 

@@ -57,6 +57,24 @@ class Attempt(Output):
     created_at: Time
 
 
+_EXAMPLE: dict[str, Any] = {
+    "id": "op_01980ab2c3d47e5f8a9b0c1d2e3f4a5b",
+    "kind": "topup.mint",
+    "resource_type": "topup",
+    "resource_id": "top_01980ab2c3d07aaa8a9b0c1d2e3f4a5b",
+    "status": "done",
+    "signer": "treasury",
+    "ref": "0x" + "7a" * 32,
+    "attempt": 1,
+    "error_code": None,
+    "error": None,
+    "tx_hash": "0x" + "5f" * 32,
+    "block_number": 17,
+    "created_at": "2026-01-31T09:15:00Z",
+    "updated_at": "2026-01-31T09:15:01Z",
+}
+
+
 class Operation(Output):
     id: str
     kind: str = Field(description="what is to be done, such as `purchase.release`")
@@ -75,31 +93,33 @@ class Operation(Output):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "op_01980ab2c3d47e5f8a9b0c1d2e3f4a5b",
-                    "kind": "topup.mint",
-                    "resource_type": "topup",
-                    "resource_id": "top_01980ab2c3d07aaa8a9b0c1d2e3f4a5b",
-                    "status": "done",
-                    "signer": "treasury",
-                    "ref": "0x" + "7a" * 32,
-                    "attempt": 1,
-                    "error_code": None,
-                    "error": None,
-                    "tx_hash": "0x" + "5f" * 32,
-                    "block_number": 17,
-                    "created_at": "2026-01-31T09:15:00Z",
-                    "updated_at": "2026-01-31T09:15:01Z",
-                }
-            ]
-        },
+        json_schema_extra={"examples": [_EXAMPLE]},
     )
 
 
 class OperationWithAttempts(Operation):
     attempts: list[Attempt]
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    **_EXAMPLE,
+                    "attempts": [
+                        {
+                            "tx_hash": "0x" + "5f" * 32,
+                            "sender": "0x8617E340B3D01FA5F11F306F4090FD50E238070D",
+                            "nonce": 12,
+                            "status": "mined",
+                            "block_number": 17,
+                            "created_at": "2026-01-31T09:15:00Z",
+                        }
+                    ],
+                }
+            ]
+        },
+    )
 
 
 # ---------------------------------------------------------------------------------- service

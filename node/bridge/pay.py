@@ -165,7 +165,12 @@ async def get(context: Ctx, purchase_id: str) -> Response:
     status_code=202,
     response_model=Invoice,
     responses=documented(
-        "not_found", "invalid_state", "terms_expired", "signature_invalid", "insufficient_funds"
+        "not_found",
+        "invalid_state",
+        "terms_expired",
+        "signature_invalid",
+        "insufficient_funds",
+        "chain_unavailable",
     ),
 )
 async def relay(
@@ -182,14 +187,13 @@ async def relay(
     """Relay the buyer's signature. The signature itself makes this safe to send again."""
     seconds = wait_seconds(prefer)
 
-    async def at(now: int) -> tuple[list[str], int, Invoice]:
-        def work(session: Session) -> tuple[list[str], int, Invoice]:
-            operations = pay(session, context, purchase_id, body, now)
-            return operations, last_seq(session), show_invoice(session, context, purchase_id)
+    now = await context.clock.ask()
 
-        return await context.store.write(work)
+    def work(session: Session) -> tuple[list[str], int, Invoice]:
+        operations = pay(session, context, purchase_id, body, now)
+        return operations, last_seq(session), show_invoice(session, context, purchase_id)
 
-    operations, seq, invoice = await context.clock.at_a_sure_time(at)
+    operations, seq, invoice = await context.store.write(work)
 
     def look(session: Session) -> Invoice | None:
         open_operations = unsettled(session, "purchase", purchase_id)

@@ -890,17 +890,14 @@ async def authorize(
     """Hold the buyer's coin: again after a failure, or by an external buyer's signature."""
     context, merchant_id = command.context, command.caller.merchant_id
     given = _given(body)
-
-    async def at(now: int) -> Response:
-        return await command.run(
-            body,
-            lambda session: authorize_purchase(
-                session, context, find_purchase(session, merchant_id, purchase_id), given, now
-            ),
-            lambda session, id_: show_purchase(session, context, merchant_id, id_),
-        )
-
-    return await context.clock.at_a_sure_time(at)
+    now = await context.clock.ask()
+    return await command.run(
+        body,
+        lambda session: authorize_purchase(
+            session, context, find_purchase(session, merchant_id, purchase_id), given, now
+        ),
+        lambda session, id_: show_purchase(session, context, merchant_id, id_),
+    )
 
 
 @router.post(
@@ -962,7 +959,7 @@ async def release(
             lambda session, id_: show_purchase(session, context, merchant_id, id_),
         )
 
-    return await context.clock.at_a_sure_time(at)
+    return await context.clock.past(at)
 
 
 @router.post(
