@@ -161,13 +161,13 @@ def read_orders(folder: Path, limit: int | None = None) -> OrderBook:
         FileRefused: one of the files cannot be used.
     """
     reader = _Reader(folder)
-    orders = sorted(reader.read(), key=lambda order: (order.purchased_at, order.order_id))
+    orders = sorted(reader.read(), key=lambda order: (order.purchased_at, order.order_id))[:limit]
     return OrderBook(
-        orders=tuple(orders[:limit]),
+        orders=tuple(orders),
         source=f"genuine files from {folder}",
         generated=False,
         bad_rows=tuple(reader.bad_rows),
-        quirks=dict(reader.quirks),
+        quirks=reader.quirks(orders),
     )
 
 
@@ -339,11 +339,11 @@ class _Draft:
 class _Reader:
     def __init__(self, folder: Path) -> None:
         self.bad_rows: list[BadRow] = []
-        self.quirks: Counter[str] = Counter()
         self._folder = folder
         self._drafts: dict[str, _Draft] = {}
         self._first_lines: dict[str, int] = {}  # of every order id seen, good or bad
         self._spoiled: set[str] = set()
+        self._unlisted: set[str] = set()  # orders whose customer is not in the customers file
 
     def read(self) -> Iterator[Order]:
         customers = self._read_customers()
@@ -365,7 +365,6 @@ class _Reader:
             if reason:
                 self._report(orders_file, draft.line, f"order {order_id} {reason}")
                 continue
-            self._count_quirks(order)
             yield order
 
     def _find(self, name: str, required: bool) -> Path | None:
@@ -428,19 +427,16 @@ class _Reader:
                 if first != row.line:
                     self._spoiled.add(order_id)
                     raise _BadCell(f"order_id {order_id} is also on line {first}; both are skipped")
-                order = _order(row, order_id, self._buyer(row, customers))
+                order = _order(row, order_id, self._buyer(row, order_id, customers))
             except _BadCell as error:
                 self._report(path, row.line, str(error))
                 continue
             self._drafts[order_id] = _Draft(row.line, order)
 
-    def _buyer(self, row: _Row, customers: dict[str, str | None] | None) -> str:
+    def _buyer(self, row: _Row, order_id: str, customers: dict[str, str | None] | None) -> str:
         customer = row.identifier("customer_id")
-        if customers is None:
-            self.quirks["no customers file: the customer_id is the buyer"] += 1
-            return customer
-        if customer not in customers:
-            self.quirks["not in the customers file: the customer_id is the buyer"] += 1
+        if customers is None or customer not in customers:
+            self._unlisted.add(order_id)
             return customer
         buyer = customers[customer]
         if buyer is None:
@@ -476,18 +472,28 @@ class _Reader:
             raise _BadCell(f"seller_id {seller} is not in the sellers file")
         draft.items[int(number)] = Item(seller, row.amount("price"), row.amount("freight_value"))
 
-    def _count_quirks(self, order: Order) -> None:
-        approved, shipped, delivered = order.approved_at, order.shipped_at, order.delivered_at
-        if approved is not None and approved < order.purchased_at:
-            self.quirks["approved before the purchase"] += 1
-        if shipped is not None and shipped < order.purchased_at:
-            self.quirks["carrier date before the purchase"] += 1
-        elif shipped is not None and approved is not None and shipped < approved:
-            self.quirks["carrier date before the approval"] += 1
-        if delivered is not None and shipped is not None and delivered < shipped:
-            self.quirks["delivered before the carrier date"] += 1
-        if delivered is not None and shipped is None:
-            self.quirks["delivered without a carrier date"] += 1
+    def quirks(self, orders: list[Order]) -> dict[str, int]:
+        """What is odd about these orders, with how often."""
+        counts: Counter[str] = Counter()
+        for order in orders:
+            if order.order_id in self._unlisted:
+                counts["the customer_id is the buyer, no customers file knows it"] += 1
+            counts.update(_oddities(order))
+        return dict(counts)
+
+
+def _oddities(order: Order) -> Iterator[str]:
+    approved, shipped, delivered = order.approved_at, order.shipped_at, order.delivered_at
+    if approved is not None and approved < order.purchased_at:
+        yield "approved before the purchase"
+    if shipped is not None and shipped < order.purchased_at:
+        yield "carrier date before the purchase"
+    elif shipped is not None and approved is not None and shipped < approved:
+        yield "carrier date before the approval"
+    if delivered is not None and shipped is not None and delivered < shipped:
+        yield "delivered before the carrier date"
+    if delivered is not None and shipped is None:
+        yield "delivered without a carrier date"
 
 
 def _order(row: _Row, order_id: str, buyer: str) -> Order:

@@ -32,8 +32,8 @@ DAY = 86_400
 MAX_REAL_WAIT = 3_600  # seconds that a dispute window may hold up a replay in real time
 LAST_ROUNDS = 3
 REAL_POLL_SECONDS = 0.5
-# The bridge notices a jump of the chain's clock this late at most. A seller's signature for a refund
-# holds for a day from the time it knows, and one made for the time before the jump has run out.
+# The bridge notices a jump of the chain's clock this late at most. A seller's signature for a
+# refund holds for a day from the time it knows: made for the time before, it may have run out.
 NOTICE_SECONDS = 0.5
 # A node that comes back after a crash may send what it had signed some ticks ago.
 AUTHORIZE_WITHIN = 60 * DAY

@@ -21,10 +21,11 @@ from node.market.replay import Run
 
 SHOWN_DAYS = 10  # of the first and of the last days
 SHOWN_SELLERS = 10
+SHOWN_NAME = 24
 SHOWN_BAD = 20
 SHOWN_DIFFERENCES = 20
 
-_DAY_SUMS = ("purchases", "paid", "shipped", "delivered", "released", "fees", "voided", "refunded")
+_DAY_SUMS = ("purchases", "paid", "shipped", "delivered", "released", "fees", "returned")
 
 
 def summarise(plan: Plan, run: Run, comparison: Comparison) -> dict[str, Any]:
@@ -116,10 +117,8 @@ def _by_day(plan: Plan) -> list[dict[str, Any]]:
                 case StepKind.RELEASE:
                     sums["released"] += purchase.amount
                     sums["fees"] += purchase.fee
-                case StepKind.VOID:
-                    sums["voided"] += purchase.amount
-                case StepKind.REFUND:
-                    sums["refunded"] += purchase.amount
+                case StepKind.VOID | StepKind.REFUND:
+                    sums["returned"] += purchase.amount
     counts = ("purchases", "shipped", "delivered")
     return [
         {"day": day}
@@ -183,16 +182,22 @@ def print_summary(document: Mapping[str, Any], console: Console) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", header_style="bold")
+    # Without lines, so that it fits 80 columns: a number cut short would say something else.
+    table = Table(title=f"\n{title}", title_justify="left", box=None, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
     return table
 
 
 def _coins(amount: str) -> str:
-    """Atomic units as coins to the last unit: "12500000" → "12.500000"."""
+    """Atomic units as coins, exact, with two decimals or more: "12500000" → "12.50"."""
     whole, fraction = divmod(int(amount), ATOMIC_UNITS_PER_COIN)
-    return f"{whole:,}.{fraction:06d}"
+    return f"{whole:,}.{f'{fraction:06d}'.rstrip('0').ljust(2, '0')}"
+
+
+def _short(name: str) -> str:
+    """The end tells generated names apart, and the beginning hashes: keep both."""
+    return name if len(name) <= SHOWN_NAME else f"{name[:9]}…{name[-(SHOWN_NAME - 10) :]}"
 
 
 def _print_bad_rows(document: Mapping[str, Any], console: Console) -> None:
@@ -237,7 +242,7 @@ def _print_sellers(sellers: Sequence[Mapping[str, Any]], console: Console) -> No
     table = _table("Best sellers", "seller", "purchases", "sold", "received", "fees")
     for row in sellers[:SHOWN_SELLERS]:
         table.add_row(
-            row["seller"],
+            _short(row["seller"]),
             str(row["purchases"]),
             *(_coins(row[name]) for name in ("sold", "received", "fees")),
         )
@@ -272,10 +277,13 @@ def _print_verdict(document: Mapping[str, Any], console: Console) -> None:
         )
         return
     differences = result["differences"]
-    table = _table("DIFFERENCES", "where", "what", "expected", "actual")
     for row in differences[:SHOWN_DIFFERENCES]:
-        table.add_row(row["where"], row["what"], row["expected"], row["actual"])
-    console.print(table)
+        console.print(
+            f"DIFFERS  {row['where']}: {row['what']}: expected {row['expected']},"
+            f" is {row['actual']}",
+            markup=False,
+            highlight=False,
+        )
     console.print(
         f"{len(differences)} DIFFERENCES between input, bridge and chain: {where}.",
         markup=False,

@@ -27,6 +27,7 @@ ORDERS_HEADER = (
 ITEMS_HEADER = "order_id,order_item_id,product_id,seller_id,shipping_limit_date,price,freight_value"
 DELIVERED = "{},{},delivered,2024-03-01 10:00:00,2024-03-01 10:05:00,2024-03-02 09:00:00,{},"
 GOOD_ORDER = DELIVERED.format("good", "c-good", "2024-03-05 15:00:00")
+UNLISTED = "the customer_id is the buyer, no customers file knows it"
 GOOD_ITEM = "good,1,p,s1,2024-03-04 00:00:00,10.50,2.25"
 
 
@@ -279,7 +280,7 @@ def test_an_unknown_customer_is_the_buyer_and_this_is_said(tmp_path: Path) -> No
     book = read_orders(tmp_path)
 
     assert book.orders[0].buyer == "c-good"
-    assert book.quirks == {"not in the customers file: the customer_id is the buyer": 1}
+    assert book.quirks == {UNLISTED: 1}
 
 
 def test_without_a_customers_file_the_customer_id_is_the_buyer_and_this_is_said(
@@ -290,7 +291,7 @@ def test_without_a_customers_file_the_customer_id_is_the_buyer_and_this_is_said(
     book = read_orders(tmp_path)
 
     assert book.orders[0].buyer == "c-good"
-    assert book.quirks == {"no customers file: the customer_id is the buyer": 1}
+    assert book.quirks == {UNLISTED: 1}
 
 
 def test_quirks_of_genuine_data_are_kept_and_counted(tmp_path: Path) -> None:
@@ -318,6 +319,14 @@ def test_quirks_of_genuine_data_are_kept_and_counted(tmp_path: Path) -> None:
         "delivered before the carrier date": 1,
         "delivered without a carrier date": 1,
     }
+
+
+def test_quirks_are_those_of_the_orders_that_are_kept(tmp_path: Path) -> None:
+    order = "odd,c,delivered,2024-09-01 10:00:00,,,2024-09-05 10:00:00,"
+    write(tmp_path, [order], ["odd,1,p,s1,,1,1"], ["c,ada", "c-good,bob"])
+
+    assert read_orders(tmp_path).quirks == {"delivered without a carrier date": 1}
+    assert read_orders(tmp_path, limit=1).quirks == {}
 
 
 def test_the_limit_takes_the_first_orders_by_time(tmp_path: Path) -> None:
