@@ -47,7 +47,7 @@ DAY = 86_400
 )
 @click.option(
     "--tick",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 14 * DAY),
     default=DAY,
     show_default=True,
     help="Seconds by which the simulated clock moves at once.",
