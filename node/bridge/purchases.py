@@ -890,6 +890,7 @@ async def authorize(
     """Hold the buyer's coin: again after a failure, or by an external buyer's signature."""
     context, merchant_id = command.context, command.caller.merchant_id
     given = _given(body)
+    await context.store.read(lambda session: find_purchase(session, merchant_id, purchase_id))
     now = await context.clock.ask()
     return await command.run(
         body,
