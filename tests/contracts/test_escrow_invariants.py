@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from eth_utils import keccak
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -408,6 +408,8 @@ def test_any_sequence_of_operations_keeps_the_books(market, chain, accounts):
             max_examples=12,
             stateful_step_count=30,
             deadline=None,
+            # A failure is shown as it was found: shrinking takes longer than a test may.
+            phases=[Phase.reuse, Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
     )
