@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -35,6 +35,7 @@ from node.bridge.middleware import Envelope
 from node.bridge.problems import MEDIA_TYPE, Problem, ProblemDetails, documented
 from node.bridge.values import Input, Output
 from node.bridge.waiting import Waiters
+from node.bridge.writer import GroupWriter
 from node.chain.codec import ContractCodec
 from node.chain.deployment import Manifest
 from node.chain.rpc import Rpc
@@ -85,6 +86,7 @@ def create_app(
     context = Context(
         settings=settings,
         store=store,
+        writer=GroupWriter(store),
         manifest=manifest,
         seed=seed,
         rpc=rpc,
@@ -115,7 +117,6 @@ def create_app(
     app.add_exception_handler(Problem, problems.on_problem)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     app.add_exception_handler(RequestValidationError, problems.on_validation_error)
-    v1 = APIRouter(prefix="/v1")
     for resource in (
         accounts,
         topups,
@@ -129,8 +130,7 @@ def create_app(
         network,
         pay,
     ):
-        v1.include_router(resource.router)
-    app.include_router(v1)
+        app.include_router(resource.router, prefix="/v1")
     app.include_router(health.router)
     describe = app.openapi
 

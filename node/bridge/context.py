@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from node.bridge.auth import KeyRing
 from node.bridge.clock import ChainClock
 from node.bridge.waiting import Waiters
+from node.bridge.writer import GroupWriter
 from node.chain.codec import ContractCodec
 from node.chain.deployment import Manifest
 from node.chain.rpc import Rpc
@@ -25,7 +26,8 @@ class Context:
     """The parts of the node a handler may use, and its sources of time and randomness."""
 
     settings: Settings
-    store: Store
+    store: Store  # to read from
+    writer: GroupWriter
     manifest: Manifest
     seed: SealedSeed  # for the signatures of managed accounts
     rpc: Rpc

@@ -13,10 +13,16 @@ from node.bridge.rows import table
 from node.store import models
 
 _MEMBERS, _OPERATIONS = table(models.Member), table(models.Operation)
+_ORDERS = table(models.EscrowOrder)
 _BALANCE = select(_MEMBERS.c.balance).where(_MEMBERS.c.address == bindparam("its_address"))
 _UNSETTLED_DEBITS = select(_OPERATIONS.c.debit_amount).where(
     _OPERATIONS.c.debit_address == bindparam("its_address"), _OPERATIONS.c.status.in_(UNSETTLED)
 )
+_UNSETTLED_CREDITS = select(_OPERATIONS.c.credit_amount).where(
+    _OPERATIONS.c.credit_address == bindparam("its_address"), _OPERATIONS.c.status.in_(UNSETTLED)
+)
+_HELD = select(_ORDERS.c.held).where(_ORDERS.c.payer == bindparam("its_address"))
+_NEWEST_BLOCK = select(func.max(table(models.Block).c.number))
 
 
 class Funds(NamedTuple):
@@ -58,14 +64,10 @@ def refuse_unless_available(session: Session, address: str, needed: int) -> None
 
 
 def funds_of(session: Session, address: str) -> Funds:
-    operations, orders = table(models.Operation), table(models.EscrowOrder)
-    credits = session.scalars(
-        select(operations.c.credit_amount).where(
-            operations.c.credit_address == address, operations.c.status.in_(UNSETTLED)
-        )
-    )
-    held = session.scalars(select(orders.c.held).where(orders.c.payer == address))
-    newest_block = session.scalar(select(func.max(table(models.Block).c.number)))
+    which = {"its_address": address}
+    credits = session.scalars(_UNSETTLED_CREDITS, which)
+    held = session.scalars(_HELD, which)
+    newest_block = session.scalar(_NEWEST_BLOCK)
     return Funds(
         # Coin may have left by a way that no operation of ours foresaw.
         available=max(available(session, address), 0),

@@ -103,10 +103,10 @@ class Command:
         other's rows only on insert. It is run again, and then finds them by its checks."""
         for _ in range(_TRIES - 1):
             try:
-                return await self.context.store.write(transaction)
+                return await self.context.writer.write(transaction)
             except IntegrityError:
                 continue
-        return await self.context.store.write(transaction)
+        return await self.context.writer.write(transaction)
 
     def _once(
         self,

@@ -186,14 +186,15 @@ async def relay(
 ) -> Response:
     """Relay the buyer's signature. The signature itself makes this safe to send again."""
     seconds = wait_seconds(prefer)
-
+    # Guessed ids get no further than this.
+    await context.store.read(lambda session: find_public_purchase(session, purchase_id))
     now = await context.clock.ask()
 
     def work(session: Session) -> tuple[list[str], int, Invoice]:
         operations = pay(session, context, purchase_id, body, now)
         return operations, last_seq(session), show_invoice(session, context, purchase_id)
 
-    operations, seq, invoice = await context.store.write(work)
+    operations, seq, invoice = await context.writer.write(work)
 
     def look(session: Session) -> Invoice | None:
         open_operations = unsettled(session, "purchase", purchase_id)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -30,6 +30,14 @@ _POLL_SECONDS = 0.015
 _LOOK_SECONDS = 1.0
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", re.IGNORECASE)
 
+_EVENTS = table(Event)
+_LAST_SEQ = select(func.max(_EVENTS.c.seq))
+_NEWS = (
+    select(_EVENTS.c.seq, _EVENTS.c.resource_id)
+    .where(_EVENTS.c.seq > bindparam("seen"))
+    .order_by(_EVENTS.c.seq)
+)
+
 Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
@@ -43,7 +51,7 @@ def wait_seconds(prefer: str | None) -> int:
 
 def last_seq(session: Session) -> int:
     """The newest event's seq, read in the transaction that made what will be waited for."""
-    return session.scalar(select(func.max(table(Event).c.seq))) or 0
+    return session.scalar(_LAST_SEQ) or 0
 
 
 class Waiters:
@@ -116,10 +124,5 @@ class Waiters:
             self._watcher = None
 
     def _news(self, session: Session) -> list[tuple[int, str]]:
-        events = table(Event)
-        rows = session.execute(
-            select(events.c.seq, events.c.resource_id)
-            .where(events.c.seq > self._seen_seq)
-            .order_by(events.c.seq)
-        )
+        rows = session.execute(_NEWS, {"seen": self._seen_seq})
         return [(row.seq, row.resource_id) for row in rows]

@@ -254,6 +254,8 @@ async def test_an_authorization_that_failed_can_be_asked_for_again(market: Marke
     await market.shop.ok(f"{account}/unfreeze", wait=30)
     authorized = await market.act(purchase, "authorize")
     assert (authorized["status"], authorized["error"]) == ("authorized", None)
+    late = await market.shop.post(f"/v1/purchases/{purchase['id']}/authorize")
+    assert (late.status_code, late.json()["actual"]) == (409, "authorized")
     operations = (await market.shop.get(f"/v1/operations?resource_id={purchase['id']}")).json()
     assert [(row["attempt"], row["status"]) for row in operations["data"]] == [
         (2, "done"),

@@ -30,7 +30,7 @@ async def test_it_serves_the_inherited_socket_and_ends_with_0_at_sigterm(desk: D
         listener.listen()
         listener.set_inheritable(True)
         number = str(listener.fileno())
-        bridge = subprocess.Popen(
+        bridge = subprocess.Popen(  # noqa: ASYNC220 (handed over before anything is awaited)
             [sys.executable, "-m", "node.bridge.serve"],
             cwd=PROJECT,
             env={**os.environ, "PLAZA_DATA": str(folder), "PLAZA_LISTEN_FD": number},
