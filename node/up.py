@@ -132,6 +132,8 @@ async def _run(
     await engine.start(not_before=last_known or 0)
     try:
         manifest = await deploy(engine, seed, settings, bridge_url=bridge_url)
+        # A crash from here on finds the contracts where, and when, they were deployed.
+        await engine.save()
         bridge = _start_bridge(settings, listener)
         try:
             await _serve(

@@ -24,6 +24,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,7 @@ class AnvilEngine:
         self._birth: dict[str, Any] = {}
         self._saved_block = -1
         self._saving = asyncio.Lock()
+        self._mining = asyncio.Lock()  # whoever holds mining
         self._snapshots: asyncio.Task[None] | None = None
 
     @property
@@ -175,6 +178,21 @@ class AnvilEngine:
         # which anvil refuses a block; its clock goes back first.
         await self.rpc.call("evm_setTime", timestamp)
         await self.rpc.call("evm_setNextBlockTimestamp", timestamp)
+
+    @asynccontextmanager
+    async def mining_held(self) -> AsyncIterator[None]:
+        # Senders of many transactions want this for more than tidiness. anvil reads the sender's
+        # nonce, then adds the transaction to its pool, and mines beside both: a transaction whose
+        # predecessor is mined between the two waits for that predecessor for ever.
+        async with self._mining:
+            await self.rpc.call("evm_setAutomine", False)
+            try:
+                yield
+            finally:
+                await self.rpc.call("evm_setAutomine", True)
+
+    async def forget(self, transaction_hash: str) -> None:
+        await self.rpc.call("anvil_dropTransaction", transaction_hash)
 
     async def save(self) -> None:
         """Save the chain as it is now, unless no block came since it was last saved.
@@ -328,15 +346,12 @@ class AnvilEngine:
         waits in the pool and is mined right after.
         """
         assert self._dumping_rpc is not None
-        await self.rpc.call("evm_setAutomine", False)
-        try:
+        async with self.mining_held():
             while True:
                 before = await self._block_number()
                 state = await self._dumping_rpc.call("anvil_dumpState")
                 if await self._block_number() == before:
                     return before, await asyncio.to_thread(bytes.fromhex, state[2:])
-        finally:
-            await self.rpc.call("evm_setAutomine", True)
 
     async def _empty_pool(self) -> None:
         """Wait until what was accepted is mined, since a pool is not part of the state. One that

@@ -12,6 +12,7 @@ All have gas price 0 and EVM level Cancun.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import structlog
@@ -74,6 +75,24 @@ class Engine(Protocol):
 
     async def now(self) -> int:
         """Return the time the next block would have, in unix seconds."""
+        ...
+
+    async def save(self) -> None:
+        """Keep the chain as it is now, where this engine keeps one; it also does so by itself."""
+        ...
+
+    def mining_held(self) -> AbstractAsyncContextManager[None]:
+        """Within it a local chain mines nothing: what is sent waits, and is mined together after.
+
+        A chain of others takes no orders, and this does nothing there.
+        """
+        ...
+
+    async def forget(self, transaction_hash: str) -> None:
+        """Take an unmined transaction out of a local chain's pool, so that it can be sent again.
+
+        Does nothing if there is none, or the chain is not ours.
+        """
         ...
 
     async def set_time(self, timestamp: int) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from node.chain.engine import ChainTimeError, Clock, EngineError
 from node.chain.rpc import HttpRpc, RpcError, RpcUnavailable
 
@@ -65,6 +68,16 @@ class RemoteEngine:
     async def now(self) -> int:
         block = await self._rpc.call("eth_getBlockByNumber", "latest", False)
         return max(int(block["timestamp"], 16), int(self._clock()))
+
+    async def save(self) -> None:
+        pass
+
+    @asynccontextmanager
+    async def mining_held(self) -> AsyncIterator[None]:
+        yield
+
+    async def forget(self, transaction_hash: str) -> None:
+        pass
 
     async def set_time(self, timestamp: int) -> None:
         raise ChainTimeError(

@@ -7,8 +7,9 @@ memory only and is gone when the engine stops.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
@@ -133,6 +134,16 @@ class TesterEngine:
 
     async def now(self) -> int:
         return int(await self.rpc.run(self._running_chain().next_time))
+
+    async def save(self) -> None:
+        pass
+
+    @asynccontextmanager
+    async def mining_held(self) -> AsyncIterator[None]:
+        yield
+
+    async def forget(self, transaction_hash: str) -> None:
+        pass
 
     async def set_time(self, timestamp: int) -> None:
         await self.rpc.run(self._running_chain().set_next_time, timestamp)

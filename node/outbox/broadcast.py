@@ -75,6 +75,7 @@ class Broadcaster:
         self._sent_at: dict[int, float] = {}
         self._sightings: dict[int, int] = {}
         self._checked_at = float("-inf")
+        self._next_nonces: dict[str, int] = {}  # on chain, when last looked up
         # Senders whose next nonce on chain is one we neither hold nor ever signed: nothing of
         # theirs can be mined until people act.
         self.stuck: dict[str, str] = {}
@@ -89,10 +90,11 @@ class Broadcaster:
         for transaction in transactions:
             self._sent_at[transaction.chain_tx_id] = now
         try:
-            answers = await self._rpc.batch(
-                [("eth_sendRawTransaction", [transaction.raw]) for transaction in transactions]
-            )
-        except RpcUnavailable as error:
+            async with self._engine.mining_held():
+                answers = await self._rpc.batch(
+                    [("eth_sendRawTransaction", [transaction.raw]) for transaction in transactions]
+                )
+        except (RpcUnavailable, RpcError) as error:
             log.warning(
                 "outbox.broadcast_unknown", transactions=len(transactions), error=str(error)
             )
@@ -139,6 +141,7 @@ class Broadcaster:
                 stalled.add(transaction.sender)
         others = [transaction for transaction in unmined if transaction.first_mined_at is None]
         if others:
+            await self._forget_stuck(others)
             await self.send(others)
         if unmined:
             log.info("outbox.resent", transactions=len(unmined), of_lost_blocks=len(replayed))
@@ -160,6 +163,7 @@ class Broadcaster:
                 strict=True,
             )
         )
+        self._next_nonces = used
         receipts = await self._ask(
             [("eth_getTransactionReceipt", [transaction.hash]) for transaction in transactions]
         )
@@ -187,6 +191,14 @@ class Broadcaster:
             if isinstance(answer, RpcError):
                 raise answer
         return answers
+
+    async def _forget_stuck(self, transactions: Sequence[Signed]) -> None:
+        """The next of a sender should have been mined long ago. A local chain may hold it for a
+        predecessor that it has mined (see `mining_held`), and would answer "already known"."""
+        for transaction in transactions:
+            if self._next_nonces.get(transaction.sender) == transaction.nonce:
+                with contextlib.suppress(RpcError):
+                    await self._engine.forget(transaction.hash)
 
     def _notice_stuck(self, unmined: Sequence[Signed], used: dict[str, int]) -> None:
         lowest: dict[str, int] = {}

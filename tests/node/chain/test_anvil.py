@@ -20,7 +20,7 @@ from node.chain.anvil import AnvilEngine, _free_port
 from node.chain.codec import ContractCodec
 from node.chain.deployment import deploy
 from node.chain.engine import EngineError, open_engine
-from node.chain.rpc import RpcUnavailable
+from node.chain.rpc import RpcError, RpcUnavailable
 from tests.node.chain.support import (
     NO_ANVIL,
     START,
@@ -371,3 +371,43 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+async def test_what_is_sent_while_mining_is_held_is_mined_together_afterwards(
+    tmp_path: Path,
+) -> None:
+    engine = engine_in(tmp_path)
+    await engine.start()
+    try:
+        sender = seed.platform("operator")
+        raws = [raw_transaction(sender, nonce) for nonce in range(20)]
+        async with engine.mining_held():
+            hashes = await engine.rpc.batch([("eth_sendRawTransaction", [raw]) for raw in raws])
+            assert int(await engine.rpc.call("eth_blockNumber"), 16) == 0
+        receipts = [await mined(engine, transaction) for transaction in hashes]
+        assert {receipt["blockNumber"] for receipt in receipts} == {"0x1"}
+    finally:
+        await engine.stop()
+
+
+async def test_a_transaction_stuck_behind_a_mined_predecessor_goes_through_when_sent_anew(
+    tmp_path: Path,
+) -> None:
+    engine = engine_in(tmp_path)
+    await engine.start()
+    try:
+        sender = seed.platform("operator")
+        raw = raw_transaction(sender, 1)
+        transaction = await engine.rpc.call("eth_sendRawTransaction", raw)
+        # The pool now waits for nonce 0, and will not hear that it is used.
+        await engine.rpc.call("anvil_setNonce", sender.address, "0x1")
+        await engine.rpc.call("evm_mine")
+        assert await engine.rpc.call("eth_getTransactionReceipt", transaction) is None
+        with pytest.raises(RpcError, match="already"):
+            await engine.rpc.call("eth_sendRawTransaction", raw)
+
+        await engine.forget(transaction)
+        await engine.rpc.call("eth_sendRawTransaction", raw)
+        assert (await mined(engine, transaction))["status"] == "0x1"
+    finally:
+        await engine.stop()
