@@ -191,8 +191,8 @@ class AnvilEngine:
             finally:
                 await self.rpc.call("evm_setAutomine", True)
 
-    async def forget(self, transaction_hash: str) -> None:
-        await self.rpc.call("anvil_dropTransaction", transaction_hash)
+    async def forget_unmined(self, sender: str) -> None:
+        await self.rpc.call("anvil_removePoolTransactions", sender)
 
     async def save(self) -> None:
         """Save the chain as it is now, unless no block came since it was last saved.

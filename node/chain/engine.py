@@ -88,10 +88,10 @@ class Engine(Protocol):
         """
         ...
 
-    async def forget(self, transaction_hash: str) -> None:
-        """Take an unmined transaction out of a local chain's pool, so that it can be sent again.
+    async def forget_unmined(self, sender: str) -> None:
+        """Take a sender's transactions out of a local chain's pool, so that they can be sent again.
 
-        Does nothing if there is none, or the chain is not ours.
+        A chain of others takes no orders, and this does nothing there.
         """
         ...
 

@@ -142,7 +142,7 @@ class TesterEngine:
     async def mining_held(self) -> AsyncIterator[None]:
         yield
 
-    async def forget(self, transaction_hash: str) -> None:
+    async def forget_unmined(self, sender: str) -> None:
         pass
 
     async def set_time(self, timestamp: int) -> None:

@@ -70,7 +70,7 @@ def summarise(plan: Plan, run: Run, comparison: Comparison) -> dict[str, Any]:
             "purchases": run.purchases,
             "purchases_per_second": round(run.purchases / run.seconds, 2) if run.seconds else 0.0,
             "outages": run.outages,
-            "steps": {action: _times(times) for action, times in run.latencies.items()},
+            "steps": {str(action): _times(times) for action, times in run.latencies.items()},
         },
         "errors": dict(run.errors),
         "reconciliation": {

@@ -198,7 +198,8 @@ class Broadcaster:
         for transaction in transactions:
             if self._next_nonces.get(transaction.sender) == transaction.nonce:
                 with contextlib.suppress(RpcError):
-                    await self._engine.forget(transaction.hash)
+                    await self._engine.forget_unmined(transaction.sender)
+                self.everything_is_due()  # those behind it were forgotten too
 
     def _notice_stuck(self, unmined: Sequence[Signed], used: dict[str, int]) -> None:
         lowest: dict[str, int] = {}

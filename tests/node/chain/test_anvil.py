@@ -406,7 +406,7 @@ async def test_a_transaction_stuck_behind_a_mined_predecessor_goes_through_when_
         with pytest.raises(RpcError, match="already"):
             await engine.rpc.call("eth_sendRawTransaction", raw)
 
-        await engine.forget(transaction)
+        await engine.forget_unmined(sender.address)
         await engine.rpc.call("eth_sendRawTransaction", raw)
         assert (await mined(engine, transaction))["status"] == "0x1"
     finally:
