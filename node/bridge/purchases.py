@@ -352,7 +352,6 @@ def create_purchase(
     )
     if not authorize:
         return Outcome("purchase", purchase_id, status_code=201)
-    refuse_unless_available(session, payer.address, request.amount)
     operation_id = _queue_authorize(
         session, context, caller.merchant_id, purchase_id, payer, terms, order_hash, None, now
     )
