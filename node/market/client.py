@@ -1,5 +1,8 @@
 """The bridge and the chain as a marketplace reaches them: HTTP with retries that are safe.
 
+What the chain makes of a request is read from the bridge's events, one reader for all that wait, as
+a marketplace of any size would: holding a connection open per request costs both sides more.
+
 Every POST carries an idempotency key that follows from what it is for, so sending it again is never
 a second effect. While the node does not answer, everybody waits for the same recovery: the node is
 back, and all it had been asked for before is settled, even what a chain that came back some blocks
@@ -17,8 +20,11 @@ from typing import Any
 import aiohttp
 import orjson
 
-PREFER_SECONDS = 10
 SETTLE_SECONDS = 180
+EVENTS_POLL_SECONDS = 0.03
+EVENTS_PAGE = 1000
+# Without an event for so long, the resource itself is asked.
+PATIENCE_SECONDS = 15.0
 RETRY_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
 RECOVERY_POLL_SECONDS = 0.25
 RPC_BATCH = 200
@@ -26,6 +32,10 @@ PAGE = 100
 
 _UNSETTLED = ("queued", "submitted")
 METHOD_NOT_FOUND = -32601
+
+
+# HTTP status, JSON, and whether the idempotency key was known.
+_Answer = tuple[int, Any, bool]
 
 
 class NodeUnavailable(Exception):
@@ -88,6 +98,10 @@ class Node:
         self._recovery: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
         self._rpc_url = ""
+        self._waiting: dict[str, asyncio.Future[Any]] = {}
+        self._outcomes: dict[str, Any] = {}  # the last event of a resource that nobody waited for
+        self._seen_seq = 0
+        self._reader: asyncio.Task[None] | None = None
         self.outages = 0
 
     async def __aenter__(self) -> Node:
@@ -104,16 +118,22 @@ class Node:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._recovery is not None:
-            self._recovery.cancel()
+        for task in (self._recovery, self._reader):
+            if task is not None:
+                task.cancel()
         assert self._session is not None
         await self._session.close()
 
     # ---------------------------------------------------------------------------- bridge
 
-    async def post(self, path: str, key: str, body: Mapping[str, Any] | None) -> tuple[Any, float]:
+    async def post(
+        self, path: str, key: str, body: Mapping[str, Any] | None, reached: Sequence[str]
+    ) -> tuple[Any, float]:
         """Ask for something; return the resource once the chain has settled it, and the seconds
         that took.
+
+        Args:
+            reached: the statuses that say that what was asked for has come about.
 
         Raises:
             Refused: the bridge refuses; nothing was done.
@@ -123,21 +143,66 @@ class Node:
         headers = {
             **self._headers,
             "Idempotency-Key": key,
-            "Prefer": f"wait={PREFER_SECONDS}",
             "Content-Type": "application/json",
         }
         data = None if body is None else orjson.dumps(body)
+        started = time.monotonic()
         async with self._in_flight:
-            started = time.monotonic()
-            status, resource = await self._persist("POST", path, headers, data)
-            if status == 202:
+            status, resource, replayed = await self._persist("POST", path, headers, data)
+        if status == 202:
+            event = None if replayed else await self._outcome(resource["id"])
+            if event is not None and event["data"].get("status") in reached:
+                resource["status"] = event["data"]["status"]
+            else:  # asked before, not told in time, or failed: what has it come to?
                 await self._until_settled(resource["id"])
-                status, resource = await self._persist("POST", path, headers, data)
-            return resource, time.monotonic() - started
+                _, resource, _ = await self._persist("POST", path, headers, data)
+        return resource, time.monotonic() - started
+
+    async def _outcome(self, resource_id: str) -> Any | None:
+        """The event that settles what was just asked of a resource; None if none comes in time."""
+        if resource_id in self._outcomes:
+            return self._outcomes.pop(resource_id)
+        self._waiting[resource_id] = asyncio.get_running_loop().create_future()
+        if self._reader is None or self._reader.done():
+            self._reader = asyncio.create_task(self._follow_events())
+        try:
+            return await asyncio.wait_for(self._waiting[resource_id], PATIENCE_SECONDS)
+        except TimeoutError:
+            return None
+        finally:
+            del self._waiting[resource_id]
+
+    async def _follow_events(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(EVENTS_POLL_SECONDS)
+            try:
+                await self._read_events()
+            except (NodeUnavailable, Refused) as error:
+                for future in self._waiting.values():
+                    if not future.done():
+                        future.set_exception(error)
+                return
+
+    async def _read_events(self) -> None:
+        more = True
+        while more:
+            page = await self.get(f"/v1/events?after={self._seen_seq}&limit={EVENTS_PAGE}")
+            for event in page["data"]:
+                self._note(event)
+            self._seen_seq, more = page["next_after"], page["has_more"]
+
+    def _note(self, event: Mapping[str, Any]) -> None:
+        if event["type"].endswith((".created", ".shipped", "_requested")):
+            return  # what was asked, not what came of it
+        waiting = self._waiting.get(event["resource_id"])
+        if waiting is None:
+            self._outcomes[event["resource_id"]] = event
+        elif not waiting.done():
+            waiting.set_result(event)
 
     async def get(self, path: str) -> Any:
         """Raises: Refused, NodeUnavailable."""
-        _, answer = await self._persist("GET", path, self._headers, None)
+        _, answer, _ = await self._persist("GET", path, self._headers, None)
         return answer
 
     async def pages(self, path: str) -> AsyncIterator[Any]:
@@ -167,7 +232,7 @@ class Node:
 
     async def _persist(
         self, method: str, path: str, headers: Mapping[str, str], data: bytes | None
-    ) -> tuple[int, Any]:
+    ) -> _Answer:
         """Send a request until there is an answer that counts."""
         while True:
             if self._recovery is not None:
@@ -179,7 +244,7 @@ class Node:
 
     async def _attempt(
         self, method: str, path: str, headers: Mapping[str, str], data: bytes | None
-    ) -> tuple[int, Any]:
+    ) -> _Answer:
         """Send a request; try again at once what a passing hitch may explain.
 
         Raises:
@@ -198,7 +263,8 @@ class Node:
                 reason = f"{method} {path}: {error or type(error).__name__}"
             else:
                 if response.status < 400:
-                    return response.status, orjson.loads(content)
+                    replayed = "Idempotency-Replayed" in response.headers
+                    return response.status, orjson.loads(content), replayed
                 refused = _refusal(response.status, content)
                 if not refused.retryable:
                     raise refused
@@ -233,10 +299,10 @@ class Node:
             await self._attempt("GET", "/health/ready", self._headers, None)
             for status in _UNSETTLED:
                 path = f"/v1/operations?limit=1&status={status}"
-                _, page = await self._attempt("GET", path, self._headers, None)
+                _, page, _ = await self._attempt("GET", path, self._headers, None)
                 if page["data"]:
                     return False
-            _, manifest = await self._attempt("GET", "/v1/network", self._headers, None)
+            _, manifest, _ = await self._attempt("GET", "/v1/network", self._headers, None)
         except _Lost:
             return False
         self._rpc_url = manifest["rpc_url"]

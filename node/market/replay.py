@@ -16,9 +16,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,9 @@ from node.market.progress import Reporter
 DAY = 86_400
 MAX_REAL_WAIT = 3_600  # seconds that a dispute window may hold up a replay in real time
 LAST_ROUNDS = 3
+# What a purchase needs is made ready in the ticks before, so that in its own it does not wait.
+ADMITTED_AHEAD = 2
+TOPPED_UP_AHEAD = 1
 REAL_POLL_SECONDS = 0.5
 # The bridge notices a jump of the chain's clock this late at most. A seller's signature for a
 # refund holds for a day from the time it knows: made for the time before, it may have run out.
@@ -102,6 +104,7 @@ class Replay:
         self._replay_id = plan.replay_id()
         self._accounts: dict[str, str] = {}
         self._purchases: dict[str, str] = {}
+        self._topped_up: set[str] = set()
         self._found = 0
         self._postponed: dict[str, _Work] = {}
         self._releases_wait = False  # until the end, where the clock is not ours
@@ -164,15 +167,15 @@ class Replay:
         self._report.begin(len(by_id), done)
         try:
             ticks = [tick for tick in self._plan.ticks if tick.time > done_until]
-            for tick, following in zip_longest(ticks, ticks[1:]):
+            for number, tick in enumerate(ticks):
                 await self._move_clock(journal, tick.time)
                 if any(step.kind is StepKind.REFUND for _, steps in tick.work for step in steps):
                     await asyncio.sleep(NOTICE_SECONDS)
-                newcomers = self._newcomers(tick)
-                if following is not None:
-                    newcomers += self._newcomers(following)
+                coming = ticks[number + 1 : number + 1 + ADMITTED_AHEAD]
+                newcomers = [m for near in (tick, *coming) for m in self._newcomers(near)]
                 postponed = [] if self._releases_wait else self._take_postponed()
-                await self._do(newcomers, [*postponed, *tick.work])
+                ahead = [work for near in coming[:TOPPED_UP_AHEAD] for work in _top_ups(near)]
+                await self._do(newcomers, [*postponed, *tick.work, *ahead])
                 done += sum(1 for p, steps in tick.work if steps[-1] is p.steps[-1])
                 self._note(journal, tick.time)
                 self._report.tick(tick.time, done - len(self._postponed))
@@ -278,8 +281,9 @@ class Replay:
         reference = f"{kind}/{name}"
         body = {"reference": reference, "kinds": [kind]}
         try:
-            account = await self._post(f"admit {kind}", "/v1/accounts", reference, body)
-            self._check(account, ("active",))
+            reached = ("active",)
+            account = await self._post(f"admit {kind}", "/v1/accounts", reference, body, reached)
+            self._check(account, reached)
             self._accounts[reference] = account["id"]
         except (Refused, TimeoutError, _StepFailed) as error:
             self._report.say(f"{kind} {name} is not admitted: {error}")
@@ -296,6 +300,8 @@ class Replay:
             if member in admissions:
                 await admissions[member]
         for number, step in enumerate(steps):
+            if step.kind is StepKind.TOP_UP and purchase.order_id in self._topped_up:
+                continue
             if step.kind is StepKind.RELEASE and self._releases_wait:
                 self._postponed[purchase.order_id] = (purchase, steps[number:])
                 return
@@ -313,8 +319,10 @@ class Replay:
 
     async def _do_step(self, purchase: PlannedPurchase, kind: StepKind) -> None:
         path, body = self._request(purchase, kind)
-        resource = await self._post(kind, path, purchase.order_id, body)
+        resource = await self._post(kind, path, purchase.order_id, body, _REACHED[kind])
         self._check(resource, _REACHED[kind])
+        if kind is StepKind.TOP_UP:
+            self._topped_up.add(purchase.order_id)
         if kind is StepKind.PURCHASE:
             self._purchases[purchase.order_id] = resource["id"]
             self.run.purchases += 1
@@ -358,9 +366,11 @@ class Replay:
             raise _StepFailed(f"{kind} {name} is not admitted")
         return account
 
-    async def _post(self, action: str, path: str, subject: str, body: Any) -> Any:
+    async def _post(
+        self, action: str, path: str, subject: str, body: Any, reached: Sequence[str]
+    ) -> Any:
         key = f"{self._replay_id}:{action.replace(' ', '-')}:{subject}"
-        resource, seconds = await self._node.post(path, key, body)
+        resource, seconds = await self._node.post(path, key, body, reached)
         self.run.latencies[action].append(seconds)
         return resource
 
@@ -406,6 +416,12 @@ class Replay:
         taken = list(self._postponed.values())
         self._postponed = {}
         return taken
+
+
+def _top_ups(tick: Tick) -> Iterator[_Work]:
+    for purchase, steps in tick.work:
+        if steps[0].kind is StepKind.TOP_UP:
+            yield purchase, steps[:1]
 
 
 def _first(group: BaseExceptionGroup[NodeUnavailable]) -> NodeUnavailable:

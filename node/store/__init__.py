@@ -9,9 +9,13 @@ once and not once a statement, and its commit is durable before the caller goes 
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import sqlite3
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,17 +43,21 @@ class Store:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self._reader = create_engine(url, pool_size=_THREADS)
+        self._writer_lock: AbstractContextManager[None]
         self._read_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store-read")
         if self.is_sqlite:
-            # SQLite has one writer: one thread queues the writers of this process fairly, and
-            # BEGIN IMMEDIATE with a busy timeout queues those of other processes.
+            # SQLite has one writer: one thread queues the writers of this process fairly, and a
+            # lock on a file those of other processes. SQLite's own lock would do for safety, but
+            # who finds it taken sleeps for up to 100 ms before looking again.
             self._writer = create_engine(url, pool_size=1, max_overflow=0)
             self._write_threads = ThreadPoolExecutor(1, thread_name_prefix="store-write")
+            self._writer_lock = _FileLock(f"{make_url(url).database}-lock")
             _set_up_sqlite(self._reader, begin="BEGIN")
             _set_up_sqlite(self._writer, begin="BEGIN IMMEDIATE")
         else:
             self._writer = self._reader
             self._write_threads = self._read_threads
+            self._writer_lock = nullcontext()
 
     async def read(self, work: Callable[[Session], Result]) -> Result:
         """Run `work` on one consistent state; what it changes is not kept."""
@@ -73,7 +81,11 @@ class Store:
 
     def write_now(self, work: Callable[[Session], Result]) -> Result:
         """`write` for callers without an event loop (command line, tests)."""
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+        with (
+            self._writer_lock,
+            Session(self._writer, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             return work(session)
 
     def close(self) -> None:
@@ -82,6 +94,31 @@ class Store:
         self._read_threads.shutdown()
         self._writer.dispose()
         self._reader.dispose()
+        if isinstance(self._writer_lock, _FileLock):
+            self._writer_lock.close()
+
+
+class _FileLock(AbstractContextManager[None]):
+    """One holder at a time, among threads and processes; the kernel wakes the next at once."""
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._threads = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        except BaseException:
+            self._threads.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        self._threads.release()
+
+    def close(self) -> None:
+        os.close(self._descriptor)
 
 
 def migrate(url: str) -> None:
