@@ -13,6 +13,7 @@ The accounts are hardened siblings, so a key of one branch tells nothing of the 
 
 from __future__ import annotations
 
+import hmac
 import os
 from collections.abc import Mapping
 from functools import lru_cache
@@ -22,12 +23,14 @@ from typing import Any, NamedTuple, Protocol
 import coincurve
 import orjson
 import rlp
-from eth_account.hdaccount.deterministic import HDPath
+from eth_account.hdaccount.deterministic import HardNode, SoftNode, derive_child_key
 from eth_account.messages import encode_typed_data
 from eth_keyfile.keyfile import create_keyfile_json, decode_keyfile_json
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
+PLATFORM_BRANCH = "m/44'/60'/0'/0"
+MANAGED_BRANCH = "m/44'/60'/1'/0"
 PLATFORM_KEYS = ("admin", "treasury", "operator", "enforcer", "fee_receiver")
 SCRYPT_N = 262_144
 SEED_BYTES = 32
@@ -133,11 +136,12 @@ class SealedSeed:
     def __init__(self, seed: bytes) -> None:
         if len(seed) != SEED_BYTES:
             raise SeedError(f"a seed has {SEED_BYTES} bytes, not {len(seed)}")
-        self._seed = seed
         self._managed = lru_cache(maxsize=65_536)(self._derive_managed)
+        # The parents of all keys: five levels are derived once, one for each key.
+        platform_branch = _derive_branch(seed, PLATFORM_BRANCH)
+        self._managed_branch = _derive_branch(seed, MANAGED_BRANCH)
         self._platform = {
-            name: self._derive(f"m/44'/60'/0'/0/{index}")
-            for index, name in enumerate(PLATFORM_KEYS)
+            name: _derive_child(platform_branch, index) for index, name in enumerate(PLATFORM_KEYS)
         }
 
     def __repr__(self) -> str:
@@ -207,10 +211,22 @@ class SealedSeed:
     def _derive_managed(self, index: int) -> LocalSigner:
         if not 0 <= index < 2**31:
             raise SeedError(f"a managed account's index is from 0 to 2^31 - 1, not {index}")
-        return self._derive(f"m/44'/60'/1'/0/{index}")
+        return _derive_child(self._managed_branch, index)
 
-    def _derive(self, path: str) -> LocalSigner:
-        return LocalSigner(HDPath(path).derive(self._seed))
+
+def _derive_branch(seed: bytes, path: str) -> tuple[bytes, bytes]:
+    """Private key and chain code at a BIP-32 path below the seed."""
+    digest = hmac.digest(b"Bitcoin seed", seed, "sha512")
+    key, chain_code = digest[:32], digest[32:]
+    for level in path.split("/")[1:]:
+        node = HardNode(int(level[:-1])) if level.endswith("'") else SoftNode(int(level))
+        key, chain_code = derive_child_key(key, chain_code, node)
+    return key, chain_code
+
+
+def _derive_child(branch: tuple[bytes, bytes], index: int) -> LocalSigner:
+    key, _ = derive_child_key(*branch, SoftNode(index))
+    return LocalSigner(key)
 
 
 def _create_private(path: Path, content: bytes) -> None:

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(8400, ge=0, le=65_535, description="the bridge's port; 0: any")
+    bridges: int = Field(
+        2, ge=1, le=32, description="bridge processes on that port; one keeps one core busy"
+    )
     public_url: str | None = Field(None, description="the bridge as others reach it")
     database_url: str | None = Field(None, description="None: SQLite in the data folder")
     passphrase_file: Path | None = Field(

@@ -1,13 +1,14 @@
 """`plaza up`: chain, deployment, worker and bridge as one process group that stops cleanly.
 
-The supervisor (this process) runs the chain engine and the worker, and the bridge as a child, so
-that HTTP and chain work do not share one interpreter. If any of them ends, all end: whoever
-started us (a shell, systemd) sees it and starts us again, and nothing is lost by that.
+The supervisor (this process) runs the chain engine and the worker, and the bridge as children that
+share one port, so that HTTP and chain work do not share one interpreter. If any of them ends, all
+end: whoever started us (a shell, systemd) sees it and starts us again, and nothing is lost by that.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
 import signal
@@ -48,7 +49,7 @@ class RunningNode(BaseModel):
     """`<data>/node.json`: where the node that runs on this data folder is."""
 
     pid: int
-    bridge_pid: int
+    bridge_pids: list[int]
     chain_pid: int | None
     bridge_url: str
     rpc_url: str
@@ -121,8 +122,8 @@ async def up(settings: Settings, on_ready: Callable[[RunningNode, Manifest], Non
 async def _run(
     settings: Settings, stop: asyncio.Event, on_ready: Callable[[RunningNode, Manifest], None]
 ) -> None:
-    listener = _listen(settings.host, settings.port)
-    address: tuple[str, int] = listener.getsockname()
+    listeners = _listen(settings.host, settings.port, settings.bridges)
+    address: tuple[str, int] = listeners[0].getsockname()
     bridge_url = settings.public_url or f"http://{address[0]}:{address[1]}"
     prepare(settings)
     seed = await asyncio.to_thread(open_seed, settings)
@@ -134,15 +135,28 @@ async def _run(
         manifest = await deploy(engine, seed, settings, bridge_url=bridge_url)
         # A crash from here on finds the contracts where, and when, they were deployed.
         await engine.save()
-        bridge = _start_bridge(settings, listener)
+        gc.collect()
+        gc.freeze()  # see node.bridge.serve
+        sys.setswitchinterval(0.0005)
+        bridges = [_start_bridge(settings, listener) for listener in listeners]
         try:
             await _serve(
-                settings, engine, seed, store, manifest, bridge, address, bridge_url, stop, on_ready
+                settings,
+                engine,
+                seed,
+                store,
+                manifest,
+                bridges,
+                address,
+                bridge_url,
+                stop,
+                on_ready,
             )
         finally:
-            await _stop_bridge(bridge)
+            await asyncio.gather(*(_stop_bridge(bridge) for bridge in bridges))
     finally:
-        listener.close()
+        for listener in listeners:
+            listener.close()
         await engine.stop()
         store.close()
 
@@ -153,7 +167,7 @@ async def _serve(
     seed: SealedSeed,
     store: Store,
     manifest: Manifest,
-    bridge: subprocess.Popen[bytes],
+    bridges: list[subprocess.Popen[bytes]],
     address: tuple[str, int],
     bridge_url: str,
     stop: asyncio.Event,
@@ -161,7 +175,7 @@ async def _serve(
 ) -> None:
     worker = asyncio.create_task(run_worker(engine, store, seed, manifest, settings, stop))
     stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait())
-    bridge_end = asyncio.create_task(_ended(lambda: bridge.poll() is None))
+    bridge_end = asyncio.create_task(_ended(lambda: _all_run(bridges)))
     chain_end = asyncio.create_task(_ended(engine.alive))
     parts: dict[asyncio.Task[Any], str] = {
         worker: "the worker",
@@ -169,10 +183,10 @@ async def _serve(
         chain_end: "the chain",
     }
     try:
-        if await _answers(address, bridge):
+        if await _answers(address, bridges):
             node = RunningNode(
                 pid=os.getpid(),
-                bridge_pid=bridge.pid,
+                bridge_pids=[bridge.pid for bridge in bridges],
                 chain_pid=getattr(engine, "pid", None),
                 bridge_url=bridge_url,
                 rpc_url=engine.rpc_url,
@@ -196,10 +210,26 @@ async def _serve(
         await asyncio.gather(worker, return_exceptions=True)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Bind the bridge's port here, so that a taken port is known before anything else starts."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _listen(host: str, port: int, count: int) -> list[socket.socket]:
+    """Bind the bridges' port here, so that a taken port is known before anything else starts.
+
+    One socket for each bridge: from a shared one the first to wake would take most connections.
+    """
+    with socket.socket() as probe:  # the others would share the port with any program of ours
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _bind(probe, host, port)
+        port = probe.getsockname()[1]
+    listeners = []
+    for _ in range(count):
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        _bind(listener, host, port)
+        listener.set_inheritable(True)
+        listeners.append(listener)
+    return listeners
+
+
+def _bind(listener: socket.socket, host: str, port: int) -> None:
     try:
         listener.bind((host, port))
     except OSError as error:
@@ -208,11 +238,9 @@ def _listen(host: str, port: int) -> socket.socket:
             f"port {port} of {host} is in use: end the other program, or choose another port"
             f" (--port): {error.strerror}"
         ) from error
-    return listener
 
 
 def _start_bridge(settings: Settings, listener: socket.socket) -> subprocess.Popen[bytes]:
-    listener.set_inheritable(True)
     environment = {
         **os.environ,
         **{
@@ -249,9 +277,13 @@ async def _ended(is_running: Callable[[], bool]) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _answers(address: tuple[str, int], bridge: subprocess.Popen[bytes]) -> bool:
-    """Wait until the bridge serves; False when it ended instead."""
-    while bridge.poll() is None:
+def _all_run(bridges: list[subprocess.Popen[bytes]]) -> bool:
+    return all(bridge.poll() is None for bridge in bridges)
+
+
+async def _answers(address: tuple[str, int], bridges: list[subprocess.Popen[bytes]]) -> bool:
+    """Wait until a bridge serves; False when one ended instead."""
+    while _all_run(bridges):
         try:
             reader, writer = await asyncio.open_connection(*address)
             writer.write(b"GET /health/live HTTP/1.0\r\nHost: localhost\r\n\r\n")

@@ -32,6 +32,7 @@ from node.store.models import ChainTx, ChainTxStatus, WorkerStatus
 
 SHORTEST_PAUSE = 0.01  # of a loop with nothing to do; doubled up to the longest
 LONGEST_PAUSE = 0.1
+LONGEST_OUTBOX_PAUSE = 0.025  # nobody wakes the outbox: the bridge may be another process
 HEARTBEAT_SECONDS = 0.2
 FIRST_BACKOFF = 0.2
 LONGEST_BACKOFF = 5.0
@@ -162,7 +163,7 @@ async def run_worker(
     await _start(indexer, status, stop)
     loops = [
         asyncio.create_task(_repeat("index", index, status, stop, wake=sent)),
-        asyncio.create_task(_repeat("outbox", submit, status, stop)),
+        asyncio.create_task(_repeat("outbox", submit, status, stop, longest=LONGEST_OUTBOX_PAUSE)),
         asyncio.create_task(_keep_beating(status, stop)),
     ]
     try:
@@ -194,6 +195,7 @@ async def _repeat(
     stop: asyncio.Event,
     *,
     wake: asyncio.Event | None = None,
+    longest: float = LONGEST_PAUSE,
 ) -> None:
     """Do the work again at once while there is some, else after a pause or when woken."""
     pause, backoff = SHORTEST_PAUSE, FIRST_BACKOFF
@@ -211,7 +213,7 @@ async def _repeat(
             wake.clear()
             pause = SHORTEST_PAUSE
         else:
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = min(2 * pause, longest)
 
 
 async def _try(

@@ -47,6 +47,9 @@ def main() -> int:
     )
     parser.add_argument("--orders", type=Path, help="folder of genuine Olist files")
     parser.add_argument("--limit", type=int, default=2000, help="orders (default 2000)")
+    parser.add_argument(
+        "--tick", type=int, default=604_800, help="simulated seconds at once (default a week)"
+    )
     parser.add_argument("--transfers", type=int, default=5000, help="raw transfers (default 5000)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     arguments = parser.parse_args()
@@ -54,7 +57,9 @@ def main() -> int:
         print("bench: no anvil binary here: run `npm ci`", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="plaza-bench-") as folder:
-        replayed = bench_replay(Path(folder, "node"), arguments.orders, arguments.limit)
+        replayed = bench_replay(
+            Path(folder, "node"), arguments.orders, arguments.limit, arguments.tick
+        )
         raw_data = Path(folder, "raw")
         raw_data.mkdir()
         raw = asyncio.run(bench_raw_transfers(raw_data, arguments.transfers))
@@ -62,6 +67,7 @@ def main() -> int:
     result = {
         "cores": os.cpu_count(),
         "source": replayed["document"]["source"],
+        "tick_seconds": replayed["document"]["terms"]["tick_seconds"],
         "purchases": run["purchases"],
         "purchases_per_second": run["purchases_per_second"],
         "chain_transactions": replayed["chain_transactions"],
@@ -79,9 +85,10 @@ def main() -> int:
     return 0
 
 
-def bench_replay(data: Path, orders: Path | None, limit: int) -> dict[str, Any]:
+def bench_replay(data: Path, orders: Path | None, limit: int, tick: int) -> dict[str, Any]:
     """Replay on a node of its own; return the replay's document and where the time went."""
     source = ["--orders", str(orders)] if orders else ["--generate", str(limit)]
+    source += ["--tick", str(tick)]
     plaza = [sys.executable, "-m", "node.cli"]
     data.mkdir()
     # Block 0 must be before the first order; every source of orders is later than 2010.
@@ -95,8 +102,12 @@ def bench_replay(data: Path, orders: Path | None, limit: int) -> dict[str, Any]:
         )
     try:
         node = _wait_for_node(supervisor, data)
-        pids = {"worker": node.pid, "bridge": node.bridge_pid, "anvil": node.chain_pid or 0}
-        before = {name: _cpu_seconds(pid) for name, pid in pids.items()}
+        pids = {
+            "worker": [node.pid],
+            "bridges": node.bridge_pids,
+            "anvil": [node.chain_pid or 0],
+        }
+        before = {name: sum(map(_cpu_seconds, ids)) for name, ids in pids.items()}
         client = subprocess.Popen(
             [*plaza, "replay", *source, "--limit", str(limit), "--data", str(data), "--json"],
             stdout=subprocess.PIPE,
@@ -104,7 +115,7 @@ def bench_replay(data: Path, orders: Path | None, limit: int) -> dict[str, Any]:
         output, _ = client.communicate()
         if client.returncode:
             raise SystemExit(f"bench: the replay ended with {client.returncode}")
-        used = {name: _cpu_seconds(pid) - before[name] for name, pid in pids.items()}
+        used = {name: sum(map(_cpu_seconds, ids)) - before[name] for name, ids in pids.items()}
         document = json.loads(output)
         transactions = asyncio.run(_transactions(node.rpc_url))
     finally:

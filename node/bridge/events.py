@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 from sqlalchemy.engine import Row
@@ -16,7 +17,7 @@ from node.bridge.context import Context, Ctx
 from node.bridge.pagination import Listed
 from node.bridge.problems import documented
 from node.bridge.rows import add, find, owned, table
-from node.bridge.values import Output, Query, Time
+from node.bridge.values import Output, Query, Time, rfc3339
 from node.store import models
 
 router = APIRouter(prefix="/events", tags=["events"])
@@ -93,7 +94,8 @@ def record(
     )
 
 
-def list_events(session: Session, merchant_id: str, query: EventsQuery) -> Events:
+def list_events(session: Session, merchant_id: str, query: EventsQuery) -> dict[str, Any]:
+    """An `Events` as plain values: models would cost three times as much in the busiest list."""
     seq = table(models.Event).c.seq
     rows = session.execute(
         owned(models.Event, merchant_id)
@@ -102,27 +104,28 @@ def list_events(session: Session, merchant_id: str, query: EventsQuery) -> Event
         .limit(query.limit + 1)
     ).all()
     shown = rows[: query.limit]
-    return Events(
-        data=[_show(row) for row in shown],
-        has_more=len(rows) > query.limit,
-        next_after=shown[-1].seq if shown else query.after,
-    )
+    return {
+        "data": [_values(row) for row in shown],
+        "has_more": len(rows) > query.limit,
+        "next_after": shown[-1].seq if shown else query.after,
+    }
 
 
 def show_event(session: Session, merchant_id: str, event_id: str) -> Event:
-    return _show(find(session, models.Event, merchant_id, event_id, "event"))
+    row = find(session, models.Event, merchant_id, event_id, "event")
+    return Event(**{**_values(row), "created_at": row.created_at})
 
 
-def _show(row: Row[Any]) -> Event:
-    return Event(
-        id=row.id,
-        seq=row.seq,
-        type=row.type,
-        resource_type=row.resource_type,
-        resource_id=row.resource_id,
-        data=row.data,
-        created_at=row.created_at,
-    )
+def _values(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "seq": row.seq,
+        "type": row.type,
+        "resource_type": row.resource_type,
+        "resource_id": row.resource_id,
+        "data": row.data,
+        "created_at": rfc3339(row.created_at),
+    }
 
 
 # -------------------------------------------------------------------------------- endpoints
@@ -131,9 +134,10 @@ def _show(row: Row[Any]) -> Event:
 @router.get("", response_model=Events)
 async def list_(context: Ctx, caller: Reader, query: Listed[EventsQuery]) -> Response:
     """What happened after a `seq`, oldest first."""
-    return answer(
-        await context.store.read(lambda session: list_events(session, caller.merchant_id, query))
+    events = await context.store.read(
+        lambda session: list_events(session, caller.merchant_id, query)
     )
+    return Response(orjson.dumps(events), media_type="application/json")
 
 
 @router.get("/{event_id}", response_model=Event, responses=documented("not_found"))

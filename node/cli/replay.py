@@ -143,7 +143,7 @@ def replay(
     if as_json:
         print_json(result.document)
     else:
-        print_summary(result.document, Console())
+        print_summary(result.document, Console(width=None if sys.stdout.isatty() else 110))
         click.echo(f"\nTry next, with the chain and database of this replay in {data}:")
         click.echo(f"  plaza up --data {data}")
         click.echo(f"  plaza reconcile --data {data}          (from another terminal)")

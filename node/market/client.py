@@ -21,7 +21,7 @@ import aiohttp
 import orjson
 
 SETTLE_SECONDS = 180
-EVENTS_POLL_SECONDS = 0.03
+EVENTS_POLL_SECONDS = 0.08
 EVENTS_PAGE = 1000
 # Without an event for so long, the resource itself is asked.
 PATIENCE_SECONDS = 15.0

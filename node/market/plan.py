@@ -12,8 +12,8 @@ canceled, unavailable, yet delivered      … released, then refunded; the → r
                                           marketplace returns its fee to
                                           the seller, who pays back all
 
-Before each purchase, up to a tick ahead, the buyer is topped up with exactly its amount. Accounts
-are admitted before that. No step is earlier than the step before it, even where the export says so.
+Before each purchase, some ticks ahead, the buyer is topped up with exactly its amount. Accounts are
+admitted before that. No step is earlier than the step before it, even where the export says so.
 
 Time passes in ticks. A step is done at the end of the tick in which it falls due: never earlier
 than the data says, and less than a tick late. A dispute window starts on chain when the delivery is

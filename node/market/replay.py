@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,9 @@ from node.market.progress import Reporter
 DAY = 86_400
 MAX_REAL_WAIT = 3_600  # seconds that a dispute window may hold up a replay in real time
 LAST_ROUNDS = 3
-# What a purchase needs is made ready in the ticks before, so that in its own it does not wait.
-ADMITTED_AHEAD = 2
-TOPPED_UP_AHEAD = 1
+# Members are admitted and buyers topped up so many ticks ahead, beside the ticks before, so that a
+# purchase does not wait in its own.
+TICKS_AHEAD = 3
 REAL_POLL_SECONDS = 0.5
 # The bridge notices a jump of the chain's clock this late at most. A seller's signature for a
 # refund holds for a day from the time it knows: made for the time before, it may have run out.
@@ -53,7 +53,6 @@ _REACHED = {
 }
 
 
-_Member = tuple[str, str]  # kind and name
 _Work = tuple[PlannedPurchase, Sequence[Step]]
 
 
@@ -104,7 +103,8 @@ class Replay:
         self._replay_id = plan.replay_id()
         self._accounts: dict[str, str] = {}
         self._purchases: dict[str, str] = {}
-        self._topped_up: set[str] = set()
+        self._admissions: dict[str, asyncio.Task[None]] = {}  # by account reference
+        self._top_ups: dict[str, asyncio.Task[None]] = {}  # by order id
         self._found = 0
         self._postponed: dict[str, _Work] = {}
         self._releases_wait = False  # until the end, where the clock is not ours
@@ -171,25 +171,21 @@ class Replay:
                 await self._move_clock(journal, tick.time)
                 if any(step.kind is StepKind.REFUND for _, steps in tick.work for step in steps):
                     await asyncio.sleep(NOTICE_SECONDS)
-                coming = ticks[number + 1 : number + 1 + ADMITTED_AHEAD]
-                newcomers = [m for near in (tick, *coming) for m in self._newcomers(near)]
+                for near in ticks[number : number + 1 + TICKS_AHEAD]:
+                    self._prepare(near)
                 postponed = [] if self._releases_wait else self._take_postponed()
-                ahead = [work for near in coming[:TOPPED_UP_AHEAD] for work in _top_ups(near)]
-                await self._do(newcomers, [*postponed, *tick.work, *ahead])
+                await self._do([*postponed, *tick.work])
                 done += sum(1 for p, steps in tick.work if steps[-1] is p.steps[-1])
                 self._note(journal, tick.time)
                 self._report.tick(tick.time, done - len(self._postponed))
                 self.run.ticks += 1
             await self._do_postponed(journal)
         finally:
+            for task in (*self._admissions.values(), *self._top_ups.values()):
+                task.cancel()
             self.run.seconds = time.monotonic() - started
             self.run.outages = self._node.outages
             self._report.end()
-
-    def _newcomers(self, tick: Tick) -> list[_Member]:
-        members = [("buyer", name) for name in tick.buyers]
-        members += [("seller", name) for name in tick.sellers]
-        return [member for member in members if "/".join(member) not in self._accounts]
 
     def _time(self, step: Step) -> int:
         return step.tick * self._plan.terms.tick
@@ -267,13 +263,24 @@ class Replay:
 
     # ----------------------------------------------------------------------------- steps
 
-    async def _do(self, members: Sequence[_Member], work: Sequence[_Work]) -> None:
+    def _prepare(self, tick: Tick) -> None:
+        """Begin to admit the members of a tick and to top its buyers up, unless begun before."""
+        members = [("buyer", name) for name in tick.buyers]
+        members += [("seller", name) for name in tick.sellers]
+        for kind, name in members:
+            reference = f"{kind}/{name}"
+            if reference not in self._accounts and reference not in self._admissions:
+                self._admissions[reference] = asyncio.create_task(self._admit(kind, name))
+        for purchase, steps in tick.work:
+            if steps[0].kind is StepKind.TOP_UP and purchase.order_id not in self._top_ups:
+                self._top_ups[purchase.order_id] = asyncio.create_task(self._top_up(purchase))
+
+    async def _do(self, work: Sequence[_Work]) -> None:
         """All that is due, at once; returns when all of it is settled."""
         try:
             async with asyncio.TaskGroup() as group:
-                admissions = {member: group.create_task(self._admit(*member)) for member in members}
                 for purchase, steps in work:
-                    group.create_task(self._do_purchase(purchase, steps, admissions))
+                    group.create_task(self._do_purchase(purchase, steps))
         except* NodeUnavailable as unavailable:
             raise _first(unavailable) from None
 
@@ -288,25 +295,25 @@ class Replay:
         except (Refused, TimeoutError, _StepFailed) as error:
             self._report.say(f"{kind} {name} is not admitted: {error}")
 
-    async def _do_purchase(
-        self,
-        purchase: PlannedPurchase,
-        steps: Sequence[Step],
-        admissions: Mapping[_Member, asyncio.Task[None]],
-    ) -> None:
+    async def _top_up(self, purchase: PlannedPurchase) -> None:
+        if (admission := self._admissions.get(f"buyer/{purchase.buyer}")) is not None:
+            await admission
+        await self._do_step(purchase, StepKind.TOP_UP)
+
+    async def _do_purchase(self, purchase: PlannedPurchase, steps: Sequence[Step]) -> None:
         if purchase.order_id in self.run.errors:
             return
-        for member in (("buyer", purchase.buyer), ("seller", purchase.seller)):
-            if member in admissions:
-                await admissions[member]
+        if (admission := self._admissions.get(f"seller/{purchase.seller}")) is not None:
+            await admission
         for number, step in enumerate(steps):
-            if step.kind is StepKind.TOP_UP and purchase.order_id in self._topped_up:
-                continue
             if step.kind is StepKind.RELEASE and self._releases_wait:
                 self._postponed[purchase.order_id] = (purchase, steps[number:])
                 return
             try:
-                await self._do_step(purchase, step.kind)
+                if step.kind is StepKind.TOP_UP:
+                    await self._top_ups[purchase.order_id]
+                else:
+                    await self._do_step(purchase, step.kind)
             except Refused as refused:
                 if refused.code == "dispute_window_open":
                     self._postponed[purchase.order_id] = (purchase, steps[number:])
@@ -321,8 +328,6 @@ class Replay:
         path, body = self._request(purchase, kind)
         resource = await self._post(kind, path, purchase.order_id, body, _REACHED[kind])
         self._check(resource, _REACHED[kind])
-        if kind is StepKind.TOP_UP:
-            self._topped_up.add(purchase.order_id)
         if kind is StepKind.PURCHASE:
             self._purchases[purchase.order_id] = resource["id"]
             self.run.purchases += 1
@@ -400,7 +405,7 @@ class Replay:
                     f" {self._plan.terms.dispute_window} s."
                 )
                 await self._wait_for_chain_time(over)
-            await self._do([], self._take_postponed())
+            await self._do(self._take_postponed())
             assert journal.done_until is not None
             self._note(journal, journal.done_until)
         for purchase, steps in self._take_postponed():
@@ -416,12 +421,6 @@ class Replay:
         taken = list(self._postponed.values())
         self._postponed = {}
         return taken
-
-
-def _top_ups(tick: Tick) -> Iterator[_Work]:
-    for purchase, steps in tick.work:
-        if steps[0].kind is StepKind.TOP_UP:
-            yield purchase, steps[:1]
 
 
 def _first(group: BaseExceptionGroup[NodeUnavailable]) -> NodeUnavailable:

@@ -20,6 +20,7 @@ from node.market.reconciliation import Comparison, expected
 from node.market.replay import Run
 
 SHOWN_DAYS = 10  # of the first and of the last days
+SHOWN_NAME = 12  # characters of a seller's id
 SHOWN_SELLERS = 10
 SHOWN_NAME = 24
 SHOWN_BAD = 20

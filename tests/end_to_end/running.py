@@ -56,9 +56,9 @@ class RunningPlaza:
     def kill(self) -> None:
         """As a power cut would: no chance to save anything, chain and bridge included."""
         node = self._node()
-        for name in ("pid", "bridge_pid", "chain_pid"):
-            if node[name] is not None:
-                os.kill(node[name], signal.SIGKILL)
+        for pid in (node["pid"], *node["bridge_pids"], node["chain_pid"]):
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
         assert self._process is not None
         self._process.wait()
 
