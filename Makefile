@@ -34,9 +34,10 @@ $(STAMPS)/python: pyproject.toml constraints.txt | $(STAMPS)/system
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+# Not `npm ci`: it refuses a lock file that leaves out the binaries of other platforms.
 $(STAMPS)/npm: package.json package-lock.json .npmrc | $(STAMPS)/system
 	@echo "setup: npm packages into node_modules (about half a minute)"
-	@npm ci --no-audit --no-fund --loglevel=error
+	@npm install --no-save --no-audit --no-fund --loglevel=error
 	@touch $@
 
 contracts/artifacts/.inputs: $(wildcard contracts/*.sol contracts/*/*.sol) scripts/compile.py scripts/npm-solc $(STAMPS)/python $(STAMPS)/npm

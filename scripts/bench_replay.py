@@ -54,7 +54,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     arguments = parser.parse_args()
     if find_anvil() is None:
-        print("bench: no anvil binary here: run `npm ci`", file=sys.stderr)
+        print("bench: no anvil binary here: run `make setup`", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="plaza-bench-") as folder:
         replayed = bench_replay(

@@ -67,7 +67,7 @@ def find_solc() -> Path:
             return candidate
     if not (NODE_MODULES / "solc").is_dir() or not shutil.which("node"):
         raise CompileError(
-            f"no solc {SOLC_VERSION}: run `npm ci` (needs Node 20), or put a native one on the PATH"
+            f"no solc {SOLC_VERSION}: run `make setup` (needs Node 20), or put a native one on the PATH"
         )
     return NPM_SOLC
 
@@ -90,7 +90,7 @@ def read_sources(entry_points: Iterable[str]) -> dict[str, dict[str, str]]:
             continue
         path = (NODE_MODULES if name.startswith("@") else ROOT) / name
         if not path.is_file():
-            raise CompileError(f"{name}: no such file at {path} (run `npm ci` for packages)")
+            raise CompileError(f"{name}: no such file at {path} (run `make setup` for packages)")
         text = path.read_text(encoding="utf-8")
         sources[name] = {"content": text}
         for target in _IMPORT.findall(text):

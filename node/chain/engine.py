@@ -137,7 +137,7 @@ def open_engine(settings: Settings, clock: Clock) -> Engine:
             )
         if settings.chain == "anvil":
             raise EngineError(
-                "no anvil binary: run `npm ci`, put anvil on the PATH, or set PLAZA_ANVIL"
+                "no anvil binary: run `make setup`, put anvil on the PATH, or set PLAZA_ANVIL"
             )
         log.warning("no anvil binary found: running on eth-tester, slower and in memory only")
     from node.chain.tester import TesterEngine  # noqa: PLC0415
