@@ -68,7 +68,7 @@ def genesis(plan: Plan) -> int:
 
 def needs_anvil() -> None:
     if find_anvil() is None:
-        pytest.skip("no anvil binary: run `npm ci`")
+        pytest.skip("no anvil binary: run `make setup`")
 
 
 def genuine_orders() -> Path:

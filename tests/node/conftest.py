@@ -22,7 +22,7 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
 async def anvil_platform(tmp_path: Path) -> AsyncIterator[Platform]:
     """On anvil."""
     if find_anvil() is None:
-        pytest.skip("no anvil binary: run `npm ci`")
+        pytest.skip("no anvil binary: run `make setup`")
     async with open_platform(tmp_path, "anvil") as platform:
         yield platform
 

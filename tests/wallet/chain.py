@@ -318,7 +318,7 @@ def lose() -> None:
 def missing() -> str | None:
     """Why the wallet's tests cannot run here, None if they can."""
     if not ANVIL.exists():
-        return "anvil is not installed (npm ci)"
+        return "anvil is not installed (make setup)"
     if shutil.which("node") is None:
         return "node is not installed"
     return None

@@ -21,7 +21,7 @@ from wallet.keys import check_cost, decrypt
 KEY = bytes.fromhex("59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d")
 ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 
-needs_cast = pytest.mark.skipif(not CAST.exists(), reason="cast is not installed (npm ci)")
+needs_cast = pytest.mark.skipif(not CAST.exists(), reason="cast is not installed (make setup)")
 
 
 @pytest.fixture

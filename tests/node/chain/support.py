@@ -16,7 +16,7 @@ START = 1_500_000_000
 BINARIES = Path(__file__).resolve().parents[3] / "node_modules" / ".bin"
 
 seed = SealedSeed(b"\x05" * 32)
-NO_ANVIL = "no anvil binary: run `npm ci`"
+NO_ANVIL = "no anvil binary: run `make setup`"
 
 
 def has_anvil() -> bool:

@@ -234,7 +234,7 @@ def test_without_a_binary_auto_runs_on_the_tester(
     monkeypatch.setattr("node.chain.anvil.find_anvil", lambda configured: None)
     assert open_engine(settings_in(tmp_path, chain="auto"), time.time).name == "tester"
     assert "no anvil binary found" in capsys.readouterr().out
-    with pytest.raises(EngineError, match="npm ci"):
+    with pytest.raises(EngineError, match="make setup"):
         open_engine(settings_in(tmp_path, chain="anvil"), time.time)
 
 

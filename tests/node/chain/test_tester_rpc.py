@@ -336,7 +336,7 @@ async def deployed(engine: Engine, tmp_path: Path) -> Manifest:
     return await deploy(engine, seed, settings_in(tmp_path), bridge_url="http://127.0.0.1:1")
 
 
-@pytest.mark.skipif(not (BINARIES / "cast").exists(), reason="no cast: run `npm ci`")
+@pytest.mark.skipif(not (BINARIES / "cast").exists(), reason="no cast: run `make setup`")
 async def test_cast_reads_and_writes_the_chain(engine: Engine, deployed: Manifest) -> None:
     coin, url = deployed.contracts["PlatformCoin"].address, engine.rpc_url
 
@@ -408,7 +408,7 @@ console.log(JSON.stringify({
 
 @pytest.mark.skipif(
     not (BINARIES.parent / "viem").exists() or shutil.which("node") is None,
-    reason="no viem or no node: run `npm ci`",
+    reason="no viem or no node: run `make setup`",
 )
 async def test_viem_reads_and_writes_the_chain(engine: Engine, deployed: Manifest) -> None:
     coin = deployed.contracts["PlatformCoin"].address

@@ -145,7 +145,7 @@ async def test_a_chain_that_comes_back_from_its_first_snapshot_is_rebuilt_from_t
 ) -> None:
     """The node starts it at the latest time it knows of, and each lost block had an earlier one."""
     if find_anvil() is None:
-        pytest.skip("no anvil binary: run `npm ci`")
+        pytest.skip("no anvil binary: run `make setup`")
     async with open_platform(tmp_path, "anvil") as platform:
         assert isinstance(platform.engine, AnvilEngine)
         await platform.engine.save()
