@@ -1,0 +1,116 @@
+"""The database: migrations, transactions, and amounts of any size."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, select
+from sqlalchemy.exc import StatementError
+from sqlalchemy.orm import Session
+
+from node.store import Store, migrate
+from node.store.ids import Ids
+from node.store.models import Base, Merchant, Supply
+
+HUGE = 2**100 + 1
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path / 'plaza.db'}"
+    migrate(url)
+    return url
+
+
+def merchant(name: str) -> Merchant:
+    return Merchant(id=name, name=name, fee_bps=250, dispute_window=60, created_at=1)
+
+
+def test_the_migrations_lead_to_exactly_the_models(url: str) -> None:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
+
+
+def test_migrating_again_changes_nothing_and_the_file_is_ours_alone(
+    url: str, tmp_path: Path
+) -> None:
+    store = Store(url)
+    store.write_now(lambda session: session.add(merchant("kept")))
+    migrate(url)
+    assert store.read_now(lambda session: session.get(Merchant, "kept")) is not None
+    assert (tmp_path / "plaza.db").stat().st_mode & 0o077 == 0
+    store.close()
+
+
+async def test_a_transaction_that_fails_leaves_nothing(url: str) -> None:
+    store = Store(url)
+
+    def half(session: Session) -> None:
+        session.add(merchant("half"))
+        session.flush()
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        await store.write(half)
+    assert await store.read(lambda session: session.get(Merchant, "half")) is None
+    await store.write(lambda session: session.add(merchant("whole")))
+    assert await store.read(lambda session: session.get(Merchant, "whole")) is not None
+    store.close()
+
+
+def test_amounts_are_exact_beyond_64_bits_and_never_floats(url: str) -> None:
+    store = Store(url)
+    store.write_now(lambda session: session.add(Supply(id=1, minted=HUGE, burned=0)))
+    assert store.read_now(lambda session: session.scalar(select(Supply.minted))) == HUGE
+    with pytest.raises(StatementError, match="an amount is an int"):
+        store.write_now(lambda session: session.add(Supply(id=2, minted=1.5, burned=0)))
+    store.close()
+
+
+_COUNT = """
+import sys
+from sqlalchemy import select
+from node.store import Store
+from node.store.models import Supply
+store = Store(sys.argv[1])
+def add_one(session):
+    row = session.get(Supply, 1)
+    row.minted += 1
+for _ in range(100):
+    store.write_now(add_one)
+store.close()
+"""
+
+
+async def test_no_update_is_lost_among_processes_and_tasks(url: str) -> None:
+    store = Store(url)
+    store.write_now(lambda session: session.add(Supply(id=1, minted=0, burned=0)))
+    command = [sys.executable, "-c", _COUNT, url]
+    others = [subprocess.Popen(command) for _ in range(2)]  # noqa: ASYNC220
+
+    def add_one(session: Session) -> None:
+        row = session.get(Supply, 1)
+        assert row is not None
+        row.minted += 1
+
+    await asyncio.gather(*(store.write(add_one) for _ in range(100)))
+    assert [other.wait(60) for other in others] == [0, 0]
+    assert store.read_now(lambda session: session.scalar(select(Supply.minted))) == 300
+    store.close()
+
+
+def test_ids_rise_even_within_a_millisecond_and_when_the_clock_goes_back() -> None:
+    times = iter([5, 5, 5, 3, 6] + [6] * 5000)
+    ids = Ids(now_milliseconds=lambda: next(times), random_bits=lambda bits: 0)
+    made = [ids.new("pur") for _ in range(5005)]
+    assert made == sorted(made)
+    assert len(set(made)) == len(made)
+    assert made[0] == f"pur_{5 << 80 | 7 << 76 | 2 << 62:032x}"
