@@ -222,6 +222,8 @@ def _listen(host: str, port: int, count: int) -> list[socket.socket]:
     listeners = []
     for _ in range(count):
         listener = socket.socket()
+        # The first for the next start: connections of this one may linger on the port.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         _bind(listener, host, port)
         listener.set_inheritable(True)
@@ -257,7 +259,7 @@ def _start_bridge(settings: Settings, listener: socket.socket) -> subprocess.Pop
         pass_fds=(listener.fileno(),),
         # Ctrl-C in a terminal reaches the whole foreground group; the order of stopping is ours.
         process_group=0,
-        preexec_fn=dies_with_us(signal.SIGTERM),  # noqa: PLW1509
+        preexec_fn=dies_with_us(),  # noqa: PLW1509
     )
 
 
