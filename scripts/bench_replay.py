@@ -32,6 +32,7 @@ from node.chain.anvil import AnvilEngine, find_anvil
 from node.chain.codec import ContractCodec
 from node.chain.deployment import Manifest, deploy
 from node.chain.rpc import HttpRpc
+from node.cli.common import configure_logging
 from node.keys import SealedSeed
 from node.settings import Settings
 from node.up import RunningNode
@@ -56,6 +57,7 @@ def main() -> int:
     if find_anvil() is None:
         print("bench: no anvil binary here: run `make setup`", file=sys.stderr)
         return 1
+    configure_logging("warning")
     with tempfile.TemporaryDirectory(prefix="plaza-bench-") as folder:
         replayed = bench_replay(
             Path(folder, "node"), arguments.orders, arguments.limit, arguments.tick
