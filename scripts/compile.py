@@ -67,7 +67,7 @@ def find_solc() -> Path:
             return candidate
     if not (NODE_MODULES / "solc").is_dir() or not shutil.which("node"):
         raise CompileError(
-            f"no solc {SOLC_VERSION}: run `make setup` (needs Node 20), or put a native one on the PATH"
+            f"no solc {SOLC_VERSION}: run `make setup`, or put a native one on the PATH"
         )
     return NPM_SOLC
 
