@@ -181,8 +181,10 @@ class Replay:
                 self.run.ticks += 1
             await self._do_postponed(journal)
         finally:
-            for task in (*self._admissions.values(), *self._top_ups.values()):
+            ahead = [*self._admissions.values(), *self._top_ups.values()]
+            for task in ahead:
                 task.cancel()
+            await asyncio.gather(*ahead, return_exceptions=True)
             self.run.seconds = time.monotonic() - started
             self.run.outages = self._node.outages
             self._report.end()

@@ -10,9 +10,10 @@ A round takes a window of the queue, the oldest first:
 
 **When a refusal is final.** An operation may depend on an earlier one that is not in a block yet
 (a payment on its top-up). So a refusal counts only when no earlier operation, of anybody, was
-unsettled when the operation was simulated. Until then the operation stays queued and is simulated
-again as blocks come in, for at most `PATIENCE_SECONDS` after its first refusal. A refusal for being
-too early is waited out as long. Trouble with the chain's JSON-RPC is no refusal at all.
+unsettled when the operation was simulated, and the chain has all blocks we have indexed. Until then
+the operation stays queued and is simulated again as blocks come in, for at most `PATIENCE_SECONDS`
+after its first refusal. A refusal for being too early is waited out as long. Trouble with the
+chain's JSON-RPC is no refusal at all.
 
 **Who signs.** Workers lead for a sender by the lease in its row of `senders`. The lease keeps two
 workers out of each other's way; what makes a nonce unique is step 3, which takes the nonce only
@@ -108,6 +109,7 @@ class _Queue:
     first_submitted: str | None  # the earliest operation that is signed and in no block yet
     in_flight: dict[str, int]
     indexed_block: int
+    indexed_hash: str | None
 
 
 @dataclass(slots=True)
@@ -190,6 +192,9 @@ class Submitter:
             if operation.id in signers and signers[operation.id].address in self._lanes
         ]
         passed = await self._simulate(due, signers, queue, failures)
+        if failures and not await self._is_canonical(queue):
+            log.info("outbox.chain_went_back", indexed_block=queue.indexed_block)
+            return 0
         ready = self._sign(passed, signers, queue.in_flight)
         if not ready and not failures:
             return 0
@@ -210,6 +215,17 @@ class Submitter:
                 self._lanes[item.sender].next_nonce = item.nonce + 1
             await self._broadcast(signed)
         return len(ready) + len(failures)
+
+    async def _is_canonical(self, queue: _Queue) -> bool:
+        """Whether the chain still has the last block that was indexed.
+
+        A chain that went back refuses what depends on its lost blocks. Until the indexer has taken
+        these back, the operations they held look settled, and a refusal would look final.
+        """
+        if queue.indexed_hash is None:
+            return True
+        block = await self._rpc.call("eth_getBlockByNumber", hex(queue.indexed_block), False)
+        return block is not None and block["hash"] == queue.indexed_hash
 
     async def release_leases(self) -> None:
         """Let another worker take over at once."""
@@ -236,7 +252,7 @@ class Submitter:
         ).all()
         if not rows:
             self._waiting.clear()
-            return _Queue([], None, {}, 0)
+            return _Queue([], None, {}, 0, None)
         first_submitted = session.scalar(
             select(func.min(columns.id)).where(columns.status == OperationStatus.SUBMITTED)
         )
@@ -245,12 +261,12 @@ class Submitter:
             .where(_chain_txs.c.status == ChainTxStatus.SIGNED)
             .group_by(_chain_txs.c.sender)
         ).all()
-        indexed = session.scalar(select(func.max(Block.number)))
+        indexed = session.execute(
+            select(Block.number, Block.hash).order_by(Block.number.desc()).limit(1)
+        ).one_or_none()
+        number, hash_ = (-1, None) if indexed is None else indexed
         return _Queue(
-            [_Queued(*row) for row in rows],
-            first_submitted,
-            dict(in_flight),
-            -1 if indexed is None else indexed,
+            [_Queued(*row) for row in rows], first_submitted, dict(in_flight), number, hash_
         )
 
     def _is_due(self, operation_id: str, queue: _Queue) -> bool:
