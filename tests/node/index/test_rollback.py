@@ -22,8 +22,10 @@ from node.store.models import (
     AccountStatus,
     Block,
     ChainTx,
+    MoveStatus,
     Purchase,
     PurchaseStatus,
+    TopUp,
     UndoEntry,
 )
 from tests.node.index.support import hashes, projections, statuses, told, unindexed_copy
@@ -166,6 +168,30 @@ async def test_a_chain_that_comes_back_from_its_first_snapshot_is_rebuilt_from_t
         await restarted.settle()
         assert same_but_for_blocks(platform.store) == before
         assert hashes(platform.store) == signed
+
+
+async def test_nothing_is_refused_for_what_only_lost_blocks_would_have_allowed(
+    anvil_platform: Platform,
+) -> None:
+    """A restarted outbox may be asked before the indexer has noticed that the chain went back."""
+    platform = anvil_platform
+    shop = Shop(platform)
+    worker = await platform.worker()
+    await first_half(platform, shop, worker)
+    snapshot = await platform.engine.rpc.call("evm_snapshot")
+    newcomer = shop.account(BUYER)
+    await worker.settle()
+    await platform.engine.rpc.call("evm_revert", snapshot)
+    top_up = shop.top_up(newcomer, COIN)
+
+    await worker.submitter.release_leases()
+    restarted = await platform.worker()
+    assert await restarted.submitter.round() == 0
+    assert shop.get(TopUp, top_up.id).status == MoveStatus.PENDING
+    await restarted.settle()
+
+    assert shop.get(TopUp, top_up.id).status == MoveStatus.SUCCEEDED
+    assert await platform.balance(newcomer.address) == COIN
 
 
 async def test_what_others_sent_into_lost_blocks_is_named(anvil_platform: Platform) -> None:
