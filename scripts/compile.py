@@ -42,6 +42,7 @@ SETTINGS: dict[str, Any] = {
         "*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "metadata"]}
     },
 }
+PACKAGES = ("@openzeppelin/", "solady/")  # where npm's sources are named from
 # Deployed as they are, so compiled beside our own contracts.
 LIBRARY_CONTRACTS = {"AccessManager": "@openzeppelin/contracts/access/manager/AccessManager.sol"}
 MAX_RUNTIME_BYTES = 24_576  # EIP-170
@@ -88,7 +89,7 @@ def read_sources(entry_points: Iterable[str]) -> dict[str, dict[str, str]]:
         name = pending.pop()
         if name in sources:
             continue
-        path = (NODE_MODULES if name.startswith("@") else ROOT) / name
+        path = (NODE_MODULES if name.startswith(PACKAGES) else ROOT) / name
         if not path.is_file():
             raise CompileError(f"{name}: no such file at {path} (run `make setup` for packages)")
         text = path.read_text(encoding="utf-8")
@@ -125,7 +126,7 @@ def compile_sources(
     warnings = [
         message["formattedMessage"]
         for message in output.get("errors", [])
-        if not message.get("sourceLocation", {}).get("file", "").startswith("@")
+        if not message.get("sourceLocation", {}).get("file", "").startswith(PACKAGES)
     ]
     if warnings:
         raise CompileError("\n".join(warnings))
