@@ -5,9 +5,25 @@ it is, without BIP-39 words):
 
 | path | keys |
 |---|---|
-| `m/44'/60'/0'/0/i` | the platform's: admin 0, treasury 1, operator 2, enforcer 3, fee_receiver 4 |
+| `m/44'/60'/0'/0/i` | the platform's, by their place in `PLATFORM_KEYS`: admin 0 to steward 9 |
 | `m/44'/60'/1'/0/i` | managed accounts of the marketplace's customers, by their index |
 
+The platform's keys, and what each is for:
+
+| i | name | signs |
+|---|---|---|
+| 0 | admin | the deployment; grants and revokes roles; mint limits |
+| 1 | treasury | minting against money received |
+| 2 | operator | admissions, freezes, pauses, purchases; relays customers' signatures |
+| 3 | enforcer | seizures from frozen accounts |
+| 4 | fee_receiver | nothing: receives the fees |
+| 5 | underwriter | credit offers (off chain) |
+| 6 | servicer | holidays, waivers and charge-offs of credit lines |
+| 7 | risk | lower limits of credit lines, and the caps of all lines |
+| 8 | arbiter | decisions on disputes |
+| 9 | steward | which contracts are the platform's: system members, sales sources |
+
+The order is for good, since a key's path is its place: new names go to the end.
 The accounts are hardened siblings, so a key of one branch tells nothing of the other.
 """
 
@@ -31,7 +47,18 @@ from eth_utils.crypto import keccak
 
 PLATFORM_BRANCH = "m/44'/60'/0'/0"
 MANAGED_BRANCH = "m/44'/60'/1'/0"
-PLATFORM_KEYS = ("admin", "treasury", "operator", "enforcer", "fee_receiver")
+PLATFORM_KEYS = (
+    "admin",
+    "treasury",
+    "operator",
+    "enforcer",
+    "fee_receiver",
+    "underwriter",
+    "servicer",
+    "risk",
+    "arbiter",
+    "steward",
+)
 SCRYPT_N = 262_144
 SEED_BYTES = 32
 
@@ -197,7 +224,7 @@ class SealedSeed:
         """Return a signer of the platform.
 
         Raises:
-            SeedError: the name is none of admin, treasury, operator, enforcer, fee_receiver.
+            SeedError: the name is none of `PLATFORM_KEYS`.
         """
         try:
             return self._platform[name]

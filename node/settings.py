@@ -47,6 +47,27 @@ class Settings(BaseSettings):
     mint_capacity: int = Field(10**15, description="the treasury's mint limit, in atomic units")
     mint_refill_per_second: int = Field(10**10, description="and how fast it refills")
 
+    # What follows is put on chain by the deployment, once; later changes go through the roles.
+    governance_delay: int = Field(
+        DAY, ge=0, le=365 * DAY, description="wait of the admin's and the steward's operations"
+    )
+    treasurer_delay: int = Field(
+        DAY, ge=0, le=365 * DAY, description="wait of mint limits and withdrawals of the reserve"
+    )
+    caps_delay: int = Field(DAY, ge=0, le=365 * DAY, description="wait of new caps of credit lines")
+    grant_delay: int = Field(
+        DAY, ge=0, le=365 * DAY, description="wait of a new minter, underwriter or steward"
+    )
+    credit_line_cap: int = Field(
+        5 * 10**10, ge=0, lt=2**72, description="most a credit line may allow, in atomic units"
+    )
+    credit_principal_cap: int = Field(
+        10**13, ge=0, lt=2**72, description="most principal of all lines, in atomic units"
+    )
+    credit_reserve_bps: int = Field(
+        1_000, ge=0, le=10_000, description="least first-loss reserve, in 1/10,000 of all principal"
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property

@@ -21,10 +21,10 @@ _HASH = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
 
 @dataclass(frozen=True)
 class Network:
-    """Where one network's coin and escrow are, and how to reach them.
+    """Where one network's contracts are, and how to reach them.
 
     Addresses are checksummed. `first_block` is the first block that can hold a log of the
-    contracts.
+    contracts. `credit_book` and `lender_pool` are None on a network without credit lines.
     """
 
     name: str
@@ -37,6 +37,8 @@ class Network:
     symbol: str
     operator: str | None
     first_block: int
+    credit_book: str | None = None
+    lender_pool: str | None = None
 
     @property
     def identity(self) -> str:
@@ -70,6 +72,11 @@ def parse_manifest(name: str, manifest: Any, rpc_url: str | None = None) -> Netw
         )
     if not _HASH.fullmatch(field("genesis_hash", str)):
         raise InvalidInput(f"the manifest's genesis_hash is {manifest['genesis_hash']!r}")
+
+    def contract(name: str) -> str | None:
+        there = name in field("contracts", dict)
+        return parse_address(field(f"contracts.{name}.address", str)) if there else None
+
     accounts = manifest.get("accounts") or {}
     bridge_url = manifest.get("bridge_url")
     return Network(
@@ -83,6 +90,8 @@ def parse_manifest(name: str, manifest: Any, rpc_url: str | None = None) -> Netw
         symbol=field("coin.symbol", str),
         operator=parse_address(accounts["operator"]) if "operator" in accounts else None,
         first_block=field("contracts.PlatformCoin.block", int),
+        credit_book=contract("CreditBook"),
+        lender_pool=contract("LenderPool"),
     )
 
 

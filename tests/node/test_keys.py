@@ -13,6 +13,9 @@ from eth_account.messages import encode_typed_data
 from node.keys import PLATFORM_KEYS, LocalSigner, SealedSeed, SeedError
 
 SEED = bytes(range(32))
+# Its platform keys 4 and 9 by another implementation, viem's HDKey.
+FEE_RECEIVER = "0xFB6Fcd1b1a44070Ac4a642E50Ae7f009eACb62A7"
+STEWARD = "0xf653e3cd2fC460C7CF0C03CCf26Da92E627fC18D"
 CHEAP = 2  # scrypt's cost, where the test is not about it
 
 
@@ -106,6 +109,14 @@ def test_keys_are_those_of_bip32() -> None:
     opened = SealedSeed(SEED)
     assert opened.platform("admin").address == "0x919538116b4F25f1CE01429fd9Ed7964556bf565"
     assert opened.managed(5).address == "0xb788033372a4F4fc9769c92f46a1B1D44703d183"
+
+
+def test_new_keys_are_at_the_end_so_that_the_old_ones_stay_where_they_are() -> None:
+    assert PLATFORM_KEYS[:5] == ("admin", "treasury", "operator", "enforcer", "fee_receiver")
+    assert PLATFORM_KEYS[5:] == ("underwriter", "servicer", "risk", "arbiter", "steward")
+    opened = SealedSeed(SEED)
+    assert opened.platform("fee_receiver").address == FEE_RECEIVER
+    assert opened.platform("steward").address == STEWARD
 
 
 def test_every_key_is_another() -> None:

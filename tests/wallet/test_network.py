@@ -11,7 +11,7 @@ import pytest
 from tests.wallet.chain import Bridge, Platform, free_port
 from tests.wallet.conftest import Home
 from wallet.errors import InvalidInput
-from wallet.networks import parse_manifest
+from wallet.networks import Networks, parse_manifest
 
 
 def test_a_network_is_added_from_a_bridge(platform: Platform, home: Home, bridge: Bridge) -> None:
@@ -86,3 +86,54 @@ def test_what_is_not_a_manifest_is_refused() -> None:
     for value in (None, [], "x", 1):
         with pytest.raises(InvalidInput):
             parse_manifest("plaza", value)
+
+
+MANIFEST: dict[str, Any] = {
+    "version": 1,
+    "network": "plaza",
+    "chain_id": 4242,
+    "genesis_hash": "0x" + "6c" * 32,
+    "rpc_url": "http://127.0.0.1:8545",
+    "bridge_url": "http://127.0.0.1:8400",
+    "coin": {"name": "Plaza Coin", "symbol": "PLZ", "decimals": 6},
+    "contracts": {
+        "AccessManager": {"address": "0x" + "11" * 20, "artifact_hash": "0x00", "block": 1},
+        "PlatformCoin": {"address": "0x" + "22" * 20, "artifact_hash": "0x00", "block": 2},
+        "LenderPool": {"address": "0x" + "33" * 20, "artifact_hash": "0x00", "block": 3},
+        "CreditBook": {"address": "0x" + "44" * 20, "artifact_hash": "0x00", "block": 4},
+        "PurchaseEscrow": {"address": "0x" + "55" * 20, "artifact_hash": "0x00", "block": 5},
+    },
+    "roles": {"MINTER": {"id": 1, "members": [], "delays": {}, "functions": {}}},
+    "accounts": {"operator": "0x" + "66" * 20, "steward": "0x" + "77" * 20},
+}
+
+
+def test_a_manifest_of_the_whole_set_is_read() -> None:
+    """Fields this wallet has no use for do not stop it."""
+    network = parse_manifest("plaza", MANIFEST)
+    assert (network.coin, network.escrow) == ("0x" + "22" * 20, "0x" + "55" * 20)
+    assert (network.lender_pool, network.credit_book) == ("0x" + "33" * 20, "0x" + "44" * 20)
+    assert network.first_block == 2
+
+
+def test_a_network_may_be_without_credit_lines() -> None:
+    earlier = ("AccessManager", "PlatformCoin", "PurchaseEscrow")
+    contracts = {name: MANIFEST["contracts"][name] for name in earlier}
+    network = parse_manifest("plaza", {**MANIFEST, "contracts": contracts})
+    assert (network.credit_book, network.lender_pool) == (None, None)
+
+
+def test_a_credit_book_without_an_address_is_refused() -> None:
+    contracts = {**MANIFEST["contracts"], "CreditBook": {"address": 7}}
+    with pytest.raises(InvalidInput, match=r"contracts\.CreditBook\.address is 7"):
+        parse_manifest("plaza", {**MANIFEST, "contracts": contracts})
+
+
+def test_a_profile_stored_by_an_earlier_wallet_is_read(tmp_path: Path) -> None:
+    networks = Networks(tmp_path)
+    networks.add("plaza", MANIFEST)
+    path = tmp_path / "networks" / "plaza.json"
+    stored = json.loads(path.read_text())
+    del stored["credit_book"], stored["lender_pool"]
+    path.write_text(json.dumps(stored))
+    assert networks.get("plaza").credit_book is None
