@@ -625,7 +625,7 @@ NUMBERS = range(1, 6)  # columns that are set flush right
 
 def _cells(row: Row) -> list[str]:
     def number(value: int | None, before: str = "") -> str:
-        return "–" if value is None else f"{before}{value:,}"
+        return "-" if value is None else f"{before}{value:,}"
 
     verdict = ""
     if row.missed_by is not None:
