@@ -43,6 +43,8 @@ SETTINGS: dict[str, Any] = {
     },
 }
 PACKAGES = ("@openzeppelin/", "solady/")  # where npm's sources are named from
+# Fewer runs make smaller code: at the default these would not fit into a contract.
+OPTIMIZER_RUNS = {"CreditBook": 1_000}
 # Deployed as they are, so compiled beside our own contracts.
 LIBRARY_CONTRACTS = {"AccessManager": "@openzeppelin/contracts/access/manager/AccessManager.sol"}
 MAX_RUNTIME_BYTES = 24_576  # EIP-170
@@ -117,8 +119,25 @@ def compile_sources(
         CompileError: the compiler refused the sources, or warned (warnings are errors here).
     """
     solc = solc or find_solc()
+    default_runs = SETTINGS["optimizer"]["runs"]
+    by_runs: dict[int, dict[str, str]] = {}
+    for name, unit in entry_points.items():
+        by_runs.setdefault(OPTIMIZER_RUNS.get(name, default_runs), {})[name] = unit
+    artifacts: dict[str, dict[str, Any]] = {}
+    for runs, units in by_runs.items():
+        artifacts |= _compile(units, runs, solc)
+    return dict(sorted(artifacts.items()))
+
+
+def _compile(entry_points: Mapping[str, str], runs: int, solc: Path) -> dict[str, dict[str, Any]]:
+    """Compile contracts that share a number of optimizer runs."""
     sources = read_sources(entry_points.values())
-    standard_input = {"language": "Solidity", "sources": sources, "settings": SETTINGS}
+    settings = {**SETTINGS, "optimizer": {**SETTINGS["optimizer"], "runs": runs}}
+    # Only what is asked for: other contracts among the sources may need other settings.
+    settings["outputSelection"] = {
+        unit: {name: SETTINGS["outputSelection"]["*"]["*"]} for name, unit in entry_points.items()
+    }
+    standard_input = {"language": "Solidity", "sources": sources, "settings": settings}
     try:
         output = solcx.compile_standard(standard_input, solc_binary=solc)
     except solcx.exceptions.SolcError as error:
