@@ -1,10 +1,10 @@
 """Every table of the node, in the order in which an intention becomes a fact.
 
 merchants, api_keys            who may ask
-accounts … purchases           what was asked for (resources)
+accounts … reserve_fundings    what was asked for (resources)
 idempotency_keys               which request asked for it
 operations → chain_txs         how it is carried out (written by the bridge, then the outbox)
-blocks … escrow_orders         what the chain says (written by the indexer alone)
+blocks … lenders               what the chain says (written by the indexer alone)
 undo_log                       how to take back what a rolled-back block said
 worker_status                  how far the worker is, for readiness and the chain's clock
 events                         what is told to the outside
@@ -228,6 +228,8 @@ class PurchaseStatus(StrEnum):
     REFUNDED = "refunded"  # all that was released has been paid back
     VOIDED = "voided"
     RECLAIMED = "reclaimed"
+    DISPUTED = "disputed"  # what is held waits for a decision
+    RESOLVED = "resolved"  # a dispute was decided, or ran out
 
 
 class Purchase(Base):
@@ -257,6 +259,128 @@ class Purchase(Base):
     shipped_at: Mapped[int | None] = mapped_column(BigInteger)
     delivered_at: Mapped[int | None] = mapped_column(BigInteger)
     closed_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class OfferStatus(StrEnum):
+    OFFERED = "offered"
+    ACCEPTED = "accepted"
+    REVOKED = "revoked"
+
+
+class CreditOffer(Base):
+    """What the underwriter offers a seller, signed: the terms of a credit line."""
+
+    __tablename__ = "credit_offers"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    # As the contract's ABI names it; integers as decimal strings where over 2^53.
+    offer: Mapped[dict[str, Any]]
+    offer_hash: Mapped[str] = mapped_column(String(66), unique=True)
+    signature: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str | None] = mapped_column(Text)  # of the last failed operation
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    accepted_at: Mapped[int | None] = mapped_column(BigInteger)  # block time
+
+
+def _reference_counts_once(table: str, *columns: str) -> Index:
+    """A merchant's reference stands for one intention; a failed one frees it for another try."""
+    return Index(
+        f"uq_{table}_reference",
+        *columns,
+        "reference",
+        unique=True,
+        sqlite_where=_NOT_SPENT,
+        postgresql_where=_NOT_SPENT,
+    )
+
+
+class Draw(Base):
+    """Coin a seller draws on its credit line. Its status is as of a top-up."""
+
+    __tablename__ = "draws"
+    __table_args__ = (_reference_counts_once("draws", "account_id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    amount: Mapped[int] = mapped_column(Amount)
+    fee: Mapped[int | None] = mapped_column(Amount)  # by what the chain says
+    reference: Mapped[str] = mapped_column(String(120))
+    status: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class Repayment(Base):
+    """Coin paid on a credit line by hand, by its seller or by another account for it."""
+
+    __tablename__ = "repayments"
+    __table_args__ = (_reference_counts_once("repayments", "account_id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)  # the seller
+    payer_account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    amount: Mapped[int] = mapped_column(Amount)  # at most; what is not owed comes back
+    paid: Mapped[int | None] = mapped_column(Amount)  # by what the chain says, and its parts
+    interest_paid: Mapped[int | None] = mapped_column(Amount)
+    principal_paid: Mapped[int | None] = mapped_column(Amount)
+    reference: Mapped[str] = mapped_column(String(120))
+    status: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class PoolDeposit(Base):
+    """Coin a lender puts into the pool, for shares."""
+
+    __tablename__ = "pool_deposits"
+    __table_args__ = (_reference_counts_once("pool_deposits", "account_id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    amount: Mapped[int] = mapped_column(Amount)
+    shares: Mapped[int | None] = mapped_column(Amount)  # by what the chain says
+    reference: Mapped[str] = mapped_column(String(120))
+    status: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class PoolWithdrawal(Base):
+    """Shares a lender gives back to the pool, for coin."""
+
+    __tablename__ = "pool_withdrawals"
+    __table_args__ = (_reference_counts_once("pool_withdrawals", "account_id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    shares: Mapped[int] = mapped_column(Amount)
+    amount: Mapped[int | None] = mapped_column(Amount)  # by what the chain says
+    reference: Mapped[str] = mapped_column(String(120))
+    status: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class ReserveFunding(Base):
+    """Money the platform sets aside for first losses, as coin in the credit book."""
+
+    __tablename__ = "reserve_fundings"
+    __table_args__ = (_reference_counts_once("reserve_fundings", "merchant_id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    amount: Mapped[int] = mapped_column(Amount)
+    reference: Mapped[str] = mapped_column(String(120))
+    status: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[int] = mapped_column(BigInteger)
 
 
 class IdempotencyKey(Base):
@@ -298,7 +422,7 @@ class Operation(Base):
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # time-ordered: queue order
     merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
-    # "account.admit", "topup.mint", "redemption.burn", "transfer.send", "purchase.authorize", …
+    # "account.admit", "topup.mint", "transfer.send", "purchase.authorize", "draw.send", …
     kind: Mapped[str] = mapped_column(String(40))
     # What makes the action unique on chain (order hash, EIP-3009 nonce, mint reference) …
     ref: Mapped[str] = mapped_column(String(66))
@@ -441,7 +565,16 @@ class EscrowOrder(Base):
     voided: Mapped[int] = mapped_column(Amount, default=0)
     refunded: Mapped[int] = mapped_column(Amount, default=0)
     reclaimed: Mapped[int] = mapped_column(Amount, default=0)
+    # While delivered the end of the dispute window, while disputed that of the arbitration.
     dispute_deadline: Mapped[int] = mapped_column(BigInteger, default=0)
+    dispute: Mapped[str | None] = mapped_column(String(16))  # DisputeState
+
+
+class DisputeState(StrEnum):
+    OPEN = "open"
+    DECIDED = "decided"  # by the arbiter
+    DEFAULTED = "defaulted"  # not decided in time: all went to the payer
+    SETTLED = "settled"  # a party gave in
 
 
 class Claimable(Base):
@@ -461,6 +594,115 @@ class Supply(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     minted: Mapped[int] = mapped_column(Amount)
     burned: Mapped[int] = mapped_column(Amount)
+
+
+class LineStatus(StrEnum):
+    """As ICreditBook.Status; a line of no seller is not there."""
+
+    ACTIVE = "active"
+    DEFAULTED = "defaulted"
+    CLOSED = "closed"
+    CHARGED_OFF = "charged_off"
+
+
+class CreditLine(Base):
+    """A seller's line as the credit book keeps it: as of `accrued_at`, and its terms.
+
+    Interest is in bps-seconds (node.index.credit_line). Dues are as of the newest log of the line:
+    `credit_line.advance` brings them to any later time, as the contract does.
+    """
+
+    __tablename__ = "credit_lines"
+
+    seller: Mapped[str] = mapped_column(String(42), primary_key=True)
+    status: Mapped[str] = mapped_column(String(16))
+    principal: Mapped[int] = mapped_column(Amount)
+    interest: Mapped[int] = mapped_column(Amount)
+    accrued_at: Mapped[int] = mapped_column(BigInteger)
+    apr_bps: Mapped[int]
+    holdback_bps: Mapped[int]
+    # terms
+    offer_hash: Mapped[str] = mapped_column(String(66))
+    limit: Mapped[int] = mapped_column(Amount)
+    draw_until: Mapped[int] = mapped_column(BigInteger)
+    draw_fee_bps: Mapped[int]
+    agreed_holdback_bps: Mapped[int]
+    # dues
+    window_end: Mapped[int] = mapped_column(BigInteger)
+    past_due_since: Mapped[int] = mapped_column(BigInteger)
+    installment: Mapped[int] = mapped_column(Amount)
+    installment_due: Mapped[int] = mapped_column(Amount)
+    interest_due: Mapped[int] = mapped_column(Amount)
+    past_due_interest: Mapped[int] = mapped_column(Amount)
+    past_due_principal: Mapped[int] = mapped_column(Amount)
+    # what is still to be recovered after a charge-off
+    loss_to_pool: Mapped[int] = mapped_column(Amount)
+    loss_to_reserve: Mapped[int] = mapped_column(Amount)
+    # totals since the line was opened
+    opened_at: Mapped[int] = mapped_column(BigInteger)
+    drawn: Mapped[int] = mapped_column(Amount)
+    fees: Mapped[int] = mapped_column(Amount)  # of draws, owed as interest
+    principal_repaid: Mapped[int] = mapped_column(Amount)
+    interest_paid: Mapped[int] = mapped_column(Amount)
+    repaid_by_sales: Mapped[int] = mapped_column(Amount)  # part of the two, recoveries included
+    waived: Mapped[int] = mapped_column(Amount)
+    written_off: Mapped[int] = mapped_column(Amount)
+    recovered: Mapped[int] = mapped_column(Amount)
+
+
+class CreditTotals(Base):
+    """The one row of all credit lines together.
+
+    `accounted_interest` is in bps-seconds as of `domain_start`, and grows by `issuance_rate` a
+    second.
+    """
+
+    __tablename__ = "credit_totals"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    principal: Mapped[int] = mapped_column(Amount)
+    issuance_rate: Mapped[int] = mapped_column(Amount)
+    accounted_interest: Mapped[int] = mapped_column(Amount)
+    domain_start: Mapped[int] = mapped_column(BigInteger)
+    reserve: Mapped[int] = mapped_column(Amount)
+    reserve_funded: Mapped[int] = mapped_column(Amount)
+    reserve_withdrawn: Mapped[int] = mapped_column(Amount)
+    line_cap: Mapped[int] = mapped_column(Amount)
+    principal_cap: Mapped[int] = mapped_column(Amount)
+    reserve_bps: Mapped[int]
+    draws_paused: Mapped[bool]
+    drawn: Mapped[int] = mapped_column(Amount)
+    fees: Mapped[int] = mapped_column(Amount)
+    principal_repaid: Mapped[int] = mapped_column(Amount)
+    interest_paid: Mapped[int] = mapped_column(Amount)
+    repaid_by_sales: Mapped[int] = mapped_column(Amount)
+    waived: Mapped[int] = mapped_column(Amount)
+    principal_written_off: Mapped[int] = mapped_column(Amount)
+    interest_written_off: Mapped[int] = mapped_column(Amount)
+    loss_of_reserve: Mapped[int] = mapped_column(Amount)
+    loss_of_pool: Mapped[int] = mapped_column(Amount)
+    recovered_to_pool: Mapped[int] = mapped_column(Amount)
+    recovered_to_reserve: Mapped[int] = mapped_column(Amount)
+
+
+class PoolTotals(Base):
+    """The one row of the lender pool. Its cash is its balance in `members`."""
+
+    __tablename__ = "pool_totals"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shares: Mapped[int] = mapped_column(Amount)
+    deposited: Mapped[int] = mapped_column(Amount)
+    withdrawn: Mapped[int] = mapped_column(Amount)
+
+
+class Lender(Base):
+    """An address's shares of the lender pool."""
+
+    __tablename__ = "lenders"
+
+    address: Mapped[str] = mapped_column(String(42), primary_key=True)
+    shares: Mapped[int] = mapped_column(Amount)
 
 
 class UndoEntry(Base):
