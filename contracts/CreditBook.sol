@@ -142,7 +142,7 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
         line.holdbackBps = offer.holdbackBps;
         record.terms = LineTerms({
             limit: offer.limit,
-            drawUntil: (block.timestamp + offer.termDays * 1 days).toUint40(),
+            drawUntil: (block.timestamp + uint256(offer.termDays) * 1 days).toUint40(),
             drawFeeBps: offer.drawFeeBps,
             agreedHoldbackBps: offer.holdbackBps
         });
