@@ -101,7 +101,7 @@ class System:
 
 
 def deploy(chain: Chain, cast: Cast) -> System:
-    """Everything on a fresh chain: contracts, roles, members and the minter's limit; no coin yet."""
+    """Contracts, roles, members and the minter's limit on a fresh chain; no coin yet."""
     manager = chain.deploy("AccessManager", cast.admin.address, by=cast.admin)
     coin = chain.deploy("PlatformCoin", manager.address, by=cast.admin)
     pool, book = deploy_credit(chain, manager, coin, cast.admin, nonce=2)
@@ -157,7 +157,7 @@ def deploy_credit(
 
 
 def created_address(deployer: str, nonce: int) -> str:
-    """Where `deployer` creates its contract of that nonce (below 128): keccak(rlp([address, n]))."""
+    """Where `deployer` creates its contract of that nonce (below 128): keccak of their RLP."""
     assert nonce < 128
     encoded = bytes([0xD6, 0x94]) + to_canonical_address(deployer) + bytes([nonce or 0x80])
     return to_checksum_address(keccak(encoded)[12:])

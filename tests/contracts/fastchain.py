@@ -1,0 +1,299 @@
+"""A chain for long runs: py-evm's virtual machine over plain dictionaries.
+
+The rules of execution are py-evm's own (Cancun); what is left out is everything around it: blocks,
+headers, tries, receipts, signatures of transactions. Sending is some times faster than on `Chain`,
+and going back is a copy of dictionaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from eth.db.atomic import AtomicDB
+from eth.vm.execution_context import ExecutionContext
+from eth.vm.forks.cancun.state import CancunState
+from eth.vm.forks.cancun.transaction_context import CancunTransactionContext
+from eth.vm.message import Message
+from eth_account.signers.local import LocalAccount
+from eth_utils import keccak, to_canonical_address, to_checksum_address
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.contract.contract import ContractFunction
+
+from tests.contracts.chain import BUILT_IN_ERRORS, CHAIN_ID, GAS_LIMIT, Chain, Receipt, _calldata
+
+EMPTY_HASH = keccak(b"")
+ZERO = b"\0" * 20
+
+
+class Accounts:
+    """What py-evm asks of an account database, with a log to take changes back.
+
+    Nothing is ever deleted: no contract here destroys itself.
+    """
+
+    def __init__(self, *_: Any) -> None:
+        self.storage: dict[tuple[bytes, int], int] = {}
+        self.codes: dict[bytes, bytes] = {}
+        self.nonces: dict[bytes, int] = {}
+        self.balances: dict[bytes, int] = {}
+        self.warm: dict[Any, bool] = {}
+        self.transient: dict[tuple[bytes, int], bytes] = {}
+        self.state_root = b""
+        # The values before this transaction, of all slots it has written (EIP-2200 asks for them).
+        self._originals: dict[tuple[bytes, int], int] = {}
+        self._log: list[tuple[dict[Any, Any], Any, Any]] = []
+
+    def _put(self, where: dict[Any, Any], key: Any, value: Any) -> None:
+        self._log.append((where, key, where.get(key)))
+        where[key] = value
+
+    # -------------------------------------------------------------- taking back
+
+    def record(self) -> int:
+        return len(self._log)
+
+    def discard(self, length: int) -> None:
+        log = self._log
+        while len(log) > length:
+            where, key, old = log.pop()
+            if old is None:
+                del where[key]
+            else:
+                where[key] = old
+
+    def lock_changes(self) -> None:
+        """The transaction is over."""
+        self._log.clear()
+        self.transient.clear()
+        self._originals.clear()
+        self.warm.clear()
+
+    # ------------------------------------------------------------------ storage
+
+    def get_storage(self, address: bytes, slot: int, from_journal: bool = True) -> int:
+        key = (address, slot)
+        if not from_journal and key in self._originals:
+            return self._originals[key]
+        return self.storage.get(key, 0)
+
+    def set_storage(self, address: bytes, slot: int, value: int) -> None:
+        key = (address, slot)
+        self._originals.setdefault(key, self.storage.get(key, 0))
+        self._put(self.storage, key, value)
+
+    def is_storage_warm(self, address: bytes, slot: int) -> bool:
+        return (address, slot) in self.warm
+
+    def mark_storage_warm(self, address: bytes, slot: int) -> None:
+        if (address, slot) not in self.warm:
+            self._put(self.warm, (address, slot), True)
+
+    def set_transient(self, key: tuple[bytes, int], value: bytes) -> None:
+        self._put(self.transient, key, value)
+
+    def is_address_warm(self, address: bytes) -> bool:
+        return address in self.warm
+
+    def mark_address_warm(self, address: bytes) -> None:
+        if address not in self.warm:
+            self._put(self.warm, address, True)
+
+    # ----------------------------------------------------------------- accounts
+
+    def get_balance(self, address: bytes) -> int:
+        return self.balances.get(address, 0)
+
+    def set_balance(self, address: bytes, balance: int) -> None:
+        self._put(self.balances, address, balance)
+
+    def get_nonce(self, address: bytes) -> int:
+        return self.nonces.get(address, 0)
+
+    def set_nonce(self, address: bytes, nonce: int) -> None:
+        self._put(self.nonces, address, nonce)
+
+    def increment_nonce(self, address: bytes) -> None:
+        self.set_nonce(address, self.get_nonce(address) + 1)
+
+    def get_code(self, address: bytes) -> bytes:
+        return self.codes.get(address, b"")
+
+    def set_code(self, address: bytes, code: bytes) -> None:
+        self._put(self.codes, address, code)
+
+    def get_code_hash(self, address: bytes) -> bytes:
+        return keccak(self.get_code(address)) if address in self.codes else EMPTY_HASH
+
+    def account_has_code_or_nonce(self, address: bytes) -> bool:
+        return address in self.codes or self.get_nonce(address) != 0
+
+    def account_exists(self, address: bytes) -> bool:
+        return self.account_has_code_or_nonce(address) or self.get_balance(address) != 0
+
+    def account_is_empty(self, address: bytes) -> bool:
+        return not self.account_exists(address)
+
+    def touch_account(self, address: bytes) -> None:
+        pass
+
+
+class State(CancunState):
+    account_db_class = Accounts  # type: ignore[assignment]
+
+    def set_system_contracts(self) -> None:
+        pass
+
+    def snapshot(self) -> int:  # type: ignore[override]
+        return self._account_db.record()  # type: ignore[return-value]
+
+    def revert(self, snapshot: int) -> None:  # type: ignore[override]
+        self._account_db.discard(snapshot)  # type: ignore[arg-type]
+
+    def commit(self, snapshot: int) -> None:  # type: ignore[override]
+        pass
+
+    def get_transient_storage(self, address: bytes, slot: int) -> bytes:
+        value: bytes = self._account_db.transient.get((address, slot), b"")  # type: ignore
+        return value
+
+    def set_transient_storage(self, address: bytes, slot: int, value: bytes) -> None:
+        self._account_db.set_transient((address, slot), value)  # type: ignore
+
+    def clear_transient_storage(self) -> None:
+        self._account_db.transient.clear()  # type: ignore
+
+
+class FastChain(Chain):
+    """Like `Chain`: one transaction at `time`, which then moves on by one second."""
+
+    def __init__(self, time: int) -> None:
+        self._context = ExecutionContext(
+            coinbase=ZERO,
+            timestamp=time,
+            block_number=1,
+            difficulty=0,
+            mix_hash=b"\0" * 32,
+            gas_limit=GAS_LIMIT,
+            prev_hashes=(),
+            chain_id=CHAIN_ID,
+            base_fee_per_gas=0,
+            excess_blob_gas=0,
+        )
+        self._state = State(AtomicDB(), self._context, b"")
+        self.accounts: Accounts = self._state._account_db  # type: ignore[assignment]
+        self._web3 = Web3()
+        self._errors: dict[bytes, dict[str, Any]] = {}
+        self._learn_errors(BUILT_IN_ERRORS)
+
+    # ------------------------------------------------------------------- clock
+
+    @property
+    def time(self) -> int:
+        time: int = self._context._timestamp
+        return time
+
+    def travel_to(self, timestamp: int) -> None:
+        assert timestamp >= self.time, "time does not run backwards"
+        self._context._timestamp = timestamp
+
+    def snapshot(self) -> Any:
+        accounts = self.accounts
+        return self.time, dict(accounts.storage), dict(accounts.codes), dict(accounts.nonces)
+
+    def revert_to(self, snapshot: Any) -> None:
+        accounts = self.accounts
+        self._context._timestamp, storage, codes, nonces = snapshot
+        accounts.storage, accounts.codes, accounts.nonces = dict(storage), dict(codes), dict(nonces)
+
+    # -------------------------------------------------------------- execution
+
+    def execute(self, sender: bytes, to: bytes, data: bytes) -> Any:
+        """One transaction: py-evm's computation, with its output, error and logs."""
+        computation = self._run(sender, to, data)
+        self.accounts.lock_changes()
+        self._context._timestamp += 1
+        return computation
+
+    def look(self, to: bytes, data: bytes, sender: bytes = ZERO) -> Any:
+        """What the call would do now; nothing stays of it."""
+        start = self.accounts.record()
+        computation = self._run(sender, to, data)
+        self.accounts.discard(start)
+        self.accounts.lock_changes()
+        return computation
+
+    def _run(self, sender: bytes, to: bytes, data: bytes) -> Any:
+        state = self._state
+        context = CancunTransactionContext(gas_price=0, origin=sender)
+        message = Message(
+            gas=GAS_LIMIT,
+            to=to,
+            sender=sender,
+            value=0,
+            data=data,
+            code=state.get_code(to),
+        )
+        return state.computation_class.apply_message(state, message, context)
+
+    # ----------------------------------------------------------- as Chain does
+
+    def _execute(self, to: bytes, data: bytes, by: LocalAccount) -> Receipt:
+        sender, timestamp = to_canonical_address(by.address), self.time
+        if not to:
+            return self._create(sender, data)
+        computation = self.execute(sender, to, data)
+        self._raise_if_failed(computation)
+        logs = [
+            {
+                "address": to_checksum_address(address),
+                "topics": [HexBytes(topic.to_bytes(32)) for topic in topics],
+                "data": HexBytes(data),
+                "blockNumber": 1,
+                "blockHash": HexBytes(bytes(32)),
+                "transactionHash": HexBytes(bytes(32)),
+                "transactionIndex": 0,
+                "logIndex": index,
+            }
+            for index, (address, topics, data) in enumerate(computation.get_log_entries())
+        ]
+        return Receipt(computation.get_gas_used(), timestamp, logs, None)
+
+    def _create(self, sender: bytes, data: bytes) -> Receipt:
+        # The address is that of the sender's nonce, as on any chain.
+        from tests.contracts.system import created_address
+
+        state, timestamp = self._state, self.time
+        nonce = state.get_nonce(sender)
+        state.increment_nonce(sender)
+        address = to_canonical_address(created_address("0x" + sender.hex(), nonce))
+        message = Message(
+            gas=GAS_LIMIT,
+            to=b"",
+            sender=sender,
+            value=0,
+            data=b"",
+            code=data,
+            create_address=address,
+        )
+        context = CancunTransactionContext(gas_price=0, origin=sender)
+        computation = state.computation_class.apply_create_message(state, message, context)
+        self.accounts.lock_changes()
+        self._context._timestamp += 1
+        self._raise_if_failed(computation)
+        return Receipt(computation.get_gas_used(), timestamp, [], to_checksum_address(address))
+
+    def _simulate(self, function: ContractFunction, by: LocalAccount | str) -> bytes:
+        sender = to_canonical_address(by if isinstance(by, str) else by.address)
+        to = to_canonical_address(function.address)
+        computation = self.look(to, _calldata(function), sender)
+        self._raise_if_failed(computation)
+        return bytes(computation.output)
+
+    def nonce_of(self, account: LocalAccount) -> int:
+        return self.accounts.get_nonce(to_canonical_address(account.address))
+
+
+def addresses(accounts: Iterable[LocalAccount]) -> list[bytes]:
+    return [to_canonical_address(account.address) for account in accounts]
