@@ -7,17 +7,23 @@ ORDERS ?=
 LIMIT ?= 1000
 CHAIN ?= auto
 PYTEST_ARGS ?=
+ACTIONS ?= 200000
+SEED ?= 1
 
 BIN := .venv/bin
 STAMPS := .make
 
-.PHONY: help setup build demo test lint format bench clean
+.PHONY: help setup build demo test lint format bench gas fuzz audit mutate clean
 
 help:
 	@echo "make demo    replay 1,000 marketplace orders through a local chain (ORDERS=DIR for genuine Olist files)"
 	@echo "make test    run every test"
 	@echo "make lint    ruff, mypy, import rules, solhint"
 	@echo "make bench   measure the replay beside the chain's own transfer rate"
+	@echo "make gas     compare what each operation costs with other contracts' and its floor"
+	@echo "make fuzz    200,000 random actions on all contracts against a model (ACTIONS=N SEED=N)"
+	@echo "make audit   static analysis of the contracts, and their sizes"
+	@echo "make mutate  break the contracts in many places and see the tests fail (takes an hour)"
 	@echo "make build   compile the contracts and build the wheel"
 	@echo "make clean   remove everything that was installed or built"
 
@@ -67,6 +73,18 @@ format: setup
 
 bench: setup
 	@$(BIN)/python scripts/bench_replay.py $(if $(ORDERS),--orders "$(ORDERS)") --limit 2000
+
+gas: setup
+	@$(BIN)/python scripts/gas.py
+
+fuzz: setup
+	@$(BIN)/python scripts/fuzz.py --actions $(ACTIONS) --seed $(SEED)
+
+audit: setup
+	@$(BIN)/python scripts/audit.py
+
+mutate: setup
+	@$(BIN)/python scripts/mutate.py
 
 clean:
 	rm -rf .venv node_modules .make build dist contracts/artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
