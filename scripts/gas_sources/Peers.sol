@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// solhint-disable one-contract-per-file
 pragma solidity ^0.8.28;
 
 import {ERC20 as ERC20ByOpenZeppelin} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
@@ -15,7 +16,6 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {ERC20 as ERC20BySolady} from "solady/src/tokens/ERC20.sol";
 import {ERC4626 as ERC4626BySolady} from "solady/src/tokens/ERC4626.sol";
 
-// solhint-disable one-contract-per-file
 
 // What scripts/gas.py compares our contracts with: the libraries' own code, as abstract contracts
 // of theirs demand it to be completed, and a mint open to everybody. All bear the name of our coin,
