@@ -83,30 +83,51 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         for (uint256 i = 0; i < accounts.length; ++i) _admit(accounts[i], kinds, memberUntil);
     }
 
+    function expel(address account) external restricted {
+        if (_isSystem(account)) revert SystemAccount(account);
+        _expel(account);
+    }
+
+    function admitSystem(address account, uint40 memberUntil) external restricted {
+        // Else a frozen account could be put out of the reach of seizure.
+        if (_accounts[account].word.frozen()) revert AccountIsFrozen(account);
+        _setMembership(account, SYSTEM, memberUntil);
+    }
+
+    function expelSystem(address account) external restricted {
+        if (!_isSystem(account)) revert NotASystemAccount(account);
+        _expel(account);
+    }
+
     function _admit(address account, uint8 kinds, uint40 memberUntil) private {
-        if (account == address(0)) revert ERC20InvalidReceiver(account);
         if (kinds == 0 || kinds > ALL_KINDS) revert InvalidKinds(kinds);
+        // SYSTEM is the steward's to give, and is never taken: else the coin of a contract could be
+        // brought into the reach of seizure.
+        if (kinds & SYSTEM != 0 || _isSystem(account)) revert SystemAccount(account);
+        _setMembership(account, kinds, memberUntil);
+    }
+
+    function _setMembership(address account, uint8 kinds, uint40 memberUntil) private {
+        if (account == address(0)) revert ERC20InvalidReceiver(account);
         if (memberUntil <= block.timestamp) revert InvalidMemberUntil(memberUntil, block.timestamp);
         Slot storage slot = _accounts[account];
-        AccountWord member = slot.word;
-        bool system = kinds & SYSTEM != 0;
-        // Else a frozen account could be put out of the reach of seizure ...
-        if (system && member.frozen()) revert AccountIsFrozen(account);
-        // ... and the coin of a system member be brought into it.
-        if (!system && member.kinds() & SYSTEM != 0) revert SystemAccount(account);
-        slot.word = member.withMembership(kinds, memberUntil);
+        slot.word = slot.word.withMembership(kinds, memberUntil);
         emit MemberAdmitted(account, kinds, memberUntil);
     }
 
-    function expel(address account) external restricted {
+    function _expel(address account) private {
         Slot storage slot = _accounts[account];
         AccountWord member = slot.word;
         if (block.timestamp >= member.memberUntil()) {
             revert NotAMember(account, member.memberUntil());
         }
-        uint40 memberUntil = block.timestamp.toUint40();
-        slot.word = member.withMembership(member.kinds(), memberUntil);
+        slot.word = member.withMembership(member.kinds(), block.timestamp.toUint40());
         emit MemberExpelled(account);
+    }
+
+    /// @dev Whether it was ever admitted as a contract of the platform, expelled or not.
+    function _isSystem(address account) private view returns (bool) {
+        return _accounts[account].word.kinds() & SYSTEM != 0;
     }
 
     function freeze(address account, bytes32 reason) external restricted {
@@ -130,11 +151,8 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
 
     function seize(address from, address to, uint256 amount, bytes32 ref) external restricted {
         if (amount == 0) revert AmountIsZero();
-        // Zero would make a mint or a burn of it.
-        if (from == address(0)) revert ERC20InvalidSender(from);
-        if (to == address(0)) revert ERC20InvalidReceiver(to);
         _useReference(_seizureReferences, ref);
-        _move(from, to, amount, true);
+        _seize(from, to, amount);
         emit Seized(from, to, amount, ref);
     }
 
@@ -236,7 +254,7 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
     // ---------------------------------------------------------------- transfers
 
     function transferWithMemo(address to, uint256 amount, bytes32 memo) external returns (bool) {
-        _transfer(msg.sender, to, amount);
+        _pass(msg.sender, to, amount);
         emit TransferMemo(msg.sender, to, amount, memo);
         return true;
     }
@@ -248,7 +266,7 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         bytes32 memo
     ) external returns (bool) {
         _spendAllowance(from, msg.sender, amount);
-        _transfer(from, to, amount);
+        _pass(from, to, amount);
         emit TransferMemo(from, to, amount, memo);
         return true;
     }
@@ -256,10 +274,19 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
     function transferMany(Payment[] calldata payments) external returns (bool) {
         for (uint256 i = 0; i < payments.length; ++i) {
             Payment calldata payment = payments[i];
-            _transfer(msg.sender, payment.to, payment.amount);
+            _pass(msg.sender, payment.to, payment.amount);
             emit TransferMemo(msg.sender, payment.to, payment.amount, payment.memo);
         }
         return true;
+    }
+
+    function disburse(
+        address first,
+        uint256 firstAmount,
+        address second,
+        uint256 secondAmount
+    ) external returns (bool firstPaid, bool secondPaid) {
+        return _disburse(msg.sender, first, firstAmount, second, secondAmount);
     }
 
     // ----------------------------------------------------------------- EIP-3009
@@ -326,6 +353,32 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         _transferAuthorized(from, to, value, validAfter, validBefore, nonce);
     }
 
+    function pullWithAuthorization(
+        address from,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce,
+        bytes calldata signature
+    ) external {
+        if (!_isSystem(msg.sender)) revert NotASystemAccount(msg.sender);
+        _requireNow(validAfter, validBefore);
+        if (authorizationState(from, nonce)) revert AuthorizationAlreadyUsed(from, nonce);
+        bytes32 typehash = RECEIVE_WITH_AUTHORIZATION_TYPEHASH;
+        bytes32 structHash;
+        // As in _authorizationDigest, but for `to`, which is not among the arguments.
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            mstore(start, typehash)
+            mstore(add(start, 0x20), from)
+            mstore(add(start, 0x40), caller())
+            calldatacopy(add(start, 0x60), 0x24, 0x80)
+            structHash := keccak256(start, 0xe0)
+        }
+        _requireSigned(from, _hashTypedDataV4(structHash), signature);
+        _pass(from, msg.sender, value);
+    }
+
     function cancelAuthorization(
         address authorizer,
         bytes32 nonce,
@@ -348,7 +401,7 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         emit AuthorizationCanceled(authorizer, nonce);
     }
 
-    function authorizationState(address authorizer, bytes32 nonce) external view returns (bool) {
+    function authorizationState(address authorizer, bytes32 nonce) public view returns (bool) {
         (NonceSlot storage slot, uint256 bit) = _nonceSlot(authorizer, nonce);
         return slot.word & bit != 0;
     }
@@ -361,15 +414,19 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         uint256 validBefore,
         bytes32 nonce
     ) private {
+        _requireNow(validAfter, validBefore);
+        _useNonce(from, nonce);
+        emit AuthorizationUsed(from, nonce);
+        _pass(from, to, value);
+    }
+
+    function _requireNow(uint256 validAfter, uint256 validBefore) private view {
         if (block.timestamp <= validAfter) {
             revert AuthorizationNotYetValid(validAfter, block.timestamp);
         }
         if (block.timestamp >= validBefore) {
             revert AuthorizationExpired(validBefore, block.timestamp);
         }
-        _useNonce(from, nonce);
-        emit AuthorizationUsed(from, nonce);
-        _transfer(from, to, value);
     }
 
     function _useNonce(address authorizer, bytes32 nonce) private {
@@ -446,50 +503,120 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         return _accounts[account].word.balance();
     }
 
-    function _update(address from, address to, uint256 amount) internal override {
-        _move(from, to, amount, false);
+    function transfer(address to, uint256 amount) public override(ERC20) returns (bool) {
+        _pass(msg.sender, to, amount);
+        return true;
     }
 
-    /// @dev Move coin: a mint when `from` is zero, a burn when `to` is. The rules, all of them:
-    ///      who sends is a current member and not frozen, or is being seized: frozen and not of the
-    ///      system; who receives is a current member and not frozen; nothing moves while paused,
-    ///      but seizures and burns.
-    function _move(address from, address to, uint256 amount, bool seizing) private {
-        if (_paused) {
-            if (!seizing && to != address(0)) revert CoinPaused();
-        }
+    function transferFrom(
+        address from,
+        address to,
+        uint256 amount
+    ) public override(ERC20) returns (bool) {
+        _spendAllowance(from, msg.sender, amount);
+        _pass(from, to, amount);
+        return true;
+    }
 
+    /// @dev All that is left of OpenZeppelin's own ways to move coin: a mint when `from` is zero, a
+    ///      burn when `to` is.
+    function _update(address from, address to, uint256 amount) internal override {
         if (from == address(0)) {
+            _requireNotPaused();
             _supply = (_supply + amount).toUint128();
-        } else {
-            Slot storage slot = _accounts[from];
-            AccountWord sender = slot.word;
-            if (seizing) {
-                if (sender.kinds() & SYSTEM != 0) revert SystemAccount(from);
-                if (!sender.frozen()) revert AccountNotFrozen(from);
-            } else {
-                if (!sender.inGoodStanding()) _revertStanding(from, sender);
-            }
-            uint256 balance = sender.balance();
-            if (amount > balance) revert ERC20InsufficientBalance(from, balance, amount);
-            slot.word = sender.sub(amount);
-        }
-
-        if (to == address(0)) {
+            _receive(from, to, amount);
+        } else if (to == address(0)) {
+            _debit(from, amount);
             unchecked {
                 // The sender had the amount, and the supply is the sum of all balances.
                 _supply -= uint128(amount);
             }
+            emit Transfer(from, to, amount);
         } else {
-            // Read after the sender was written, so that paying oneself changes nothing.
-            Slot storage slot = _accounts[to];
-            AccountWord receiver = slot.word;
-            if (!receiver.inGoodStanding()) _revertStanding(to, receiver);
-            // The sum of all balances fits 128 bits, so this one does.
-            slot.word = receiver.add(amount);
+            _pass(from, to, amount);
         }
+    }
 
+    // ------------------------------------------- where balances change, and when
+    //
+    // The rules, all of them. Who sends is a current member and not frozen, or is being seized:
+    // frozen and not of the system. Who receives is a current member and not frozen. Nothing moves
+    // while paused, but seizures and burns.
+    //
+    // Balances change in `_subtract` and `_credit` alone. The receiver's word is read after the
+    // sender's was written, so that paying oneself changes nothing.
+
+    function _pass(address from, address to, uint256 amount) private {
+        _requireNotPaused();
+        _debit(from, amount);
+        _receive(from, to, amount);
+    }
+
+    /// @dev Returns what the two receivers cannot take to `from`, whose word is otherwise written
+    ///      once.
+    function _disburse(
+        address from,
+        address first,
+        uint256 firstAmount,
+        address second,
+        uint256 secondAmount
+    ) private returns (bool firstPaid, bool secondPaid) {
+        _requireNotPaused();
+        _debit(from, firstAmount + secondAmount);
+        firstPaid = firstAmount == 0 || _credit(from, first, firstAmount);
+        secondPaid = secondAmount == 0 || _credit(from, second, secondAmount);
+        if (firstPaid && secondPaid) return (true, true);
+        Slot storage slot = _accounts[from];
+        if (!firstPaid) slot.word = slot.word.add(firstAmount);
+        if (!secondPaid) slot.word = slot.word.add(secondAmount);
+    }
+
+    function _seize(address from, address to, uint256 amount) private {
+        Slot storage slot = _accounts[from];
+        AccountWord sender = slot.word;
+        if (sender.kinds() & SYSTEM != 0) revert SystemAccount(from);
+        if (!sender.frozen()) revert AccountNotFrozen(from);
+        _subtract(from, slot, sender, amount);
+        _receive(from, to, amount);
+    }
+
+    function _requireNotPaused() private view {
+        if (_paused) revert CoinPaused();
+    }
+
+    function _debit(address from, uint256 amount) private {
+        Slot storage slot = _accounts[from];
+        AccountWord sender = slot.word;
+        if (!sender.inGoodStanding()) _revertStanding(from, sender);
+        _subtract(from, slot, sender, amount);
+    }
+
+    function _subtract(
+        address from,
+        Slot storage slot,
+        AccountWord sender,
+        uint256 amount
+    ) private {
+        uint256 balance = sender.balance();
+        if (amount > balance) revert ERC20InsufficientBalance(from, balance, amount);
+        slot.word = sender.sub(amount);
+    }
+
+    function _receive(address from, address to, uint256 amount) private {
+        if (_credit(from, to, amount)) return;
+        if (to == address(0)) revert ERC20InvalidReceiver(to);
+        _revertStanding(to, _accounts[to].word);
+    }
+
+    /// @dev Changes nothing and says so where the receiver may not receive. `amount` was taken from
+    ///      the sender or added to the supply: all balances together fit 128 bits.
+    function _credit(address from, address to, uint256 amount) private returns (bool received) {
+        Slot storage slot = _accounts[to];
+        AccountWord receiver = slot.word;
+        if (!receiver.inGoodStanding()) return false;
+        slot.word = receiver.add(amount);
         emit Transfer(from, to, amount);
+        return true;
     }
 
     function _revertStanding(address account, AccountWord member) private view {

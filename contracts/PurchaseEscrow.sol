@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
+import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
@@ -9,11 +10,13 @@ import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {IPlatformCoin} from "./interfaces/IPlatformCoin.sol";
 import {IPurchaseEscrow} from "./interfaces/IPurchaseEscrow.sol";
+import {ISaleHook} from "./interfaces/ISaleHook.sol";
+import {Intents} from "./Intents.sol";
 
 /// @title Escrowed purchases; every function is described in IPurchaseEscrow
-/// @dev Reads in the order an order lives. State is set before coin moves, and no operation can be
-///      entered again while one runs.
-contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
+/// @dev Reads in the order an order lives. State is set before the credit book is told and before
+///      coin moves, and no operation can be entered again while one runs.
+contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
 
     bytes32 private constant TERMS_TYPEHASH =
@@ -22,9 +25,34 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
             "uint96 maxAmount,uint16 minFeeBps,uint16 maxFeeBps,uint40 authorizeBefore,"
             "uint40 reclaimAfter,uint32 disputeWindow,bytes32 orderRef)"
         );
+    bytes32 private constant RELEASE_TYPEHASH =
+        keccak256("Release(bytes32 orderHash,uint256 amount,uint256 nonce,uint256 deadline)");
+    bytes32 private constant VOID_TYPEHASH =
+        keccak256("Void(bytes32 orderHash,uint256 amount,uint256 nonce,uint256 deadline)");
+    bytes32 private constant RECLAIM_TYPEHASH =
+        keccak256("Reclaim(bytes32 orderHash,uint256 nonce,uint256 deadline)");
+    bytes32 private constant DISPUTE_TYPEHASH =
+        keccak256(
+            "Dispute(bytes32 orderHash,bytes32 evidenceHash,uint256 nonce,uint256 deadline)"
+        );
+    bytes32 private constant EVIDENCE_TYPEHASH =
+        keccak256(
+            "Evidence(address party,bytes32 orderHash,bytes32 evidenceHash,"
+            "uint256 nonce,uint256 deadline)"
+        );
+
     uint256 private constant BPS = 10_000;
+    /// @inheritdoc IPurchaseEscrow
+    uint40 public constant ARBITRATION_WINDOW = 30 days;
+    // What the credit book gets; and what must be left for that, as a call passes on at most 63/64
+    // (304,762 of which are 300,000) and itself costs up to 2,600.
+    uint256 private constant HOOK_GAS = 300_000;
+    uint256 private constant GAS_BEFORE_HOOK = 310_000;
 
     address private immutable COIN;
+    address private immutable SALE_HOOK;
+    // Where the credit book takes repayments; zero without one.
+    address private immutable COLLECTOR;
 
     mapping(bytes32 orderHash => Order) private _orders;
     mapping(address account => uint256) private _claimable;
@@ -34,9 +62,20 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
         _;
     }
 
-    constructor(address coin_) EIP712("Plaza PurchaseEscrow", "1") {
+    constructor(
+        address coin_,
+        address saleHook_,
+        address authority
+    ) EIP712("Plaza PurchaseEscrow", "1") AccessManaged(authority) {
         if (coin_.code.length == 0) revert InvalidCoin(coin_);
         COIN = coin_;
+        SALE_HOOK = saleHook_;
+        if (saleHook_ == address(0)) return;
+        if (saleHook_.code.length == 0) revert InvalidSaleHook(saleHook_);
+        COLLECTOR = ISaleHook(saleHook_).collector();
+        if (COLLECTOR == address(0) || COLLECTOR == address(this)) {
+            revert InvalidSaleHook(saleHook_);
+        }
     }
 
     // -------------------------------------------------------------- operations
@@ -58,8 +97,7 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
         uint256 validBefore,
         bytes calldata signature
     ) external nonReentrant returns (bytes32 orderHash) {
-        orderHash = _open(terms, amount);
-        _pull(terms.payer, amount, validAfter, validBefore, orderHash, signature);
+        return _authorizeSigned(terms, amount, validAfter, validBefore, signature);
     }
 
     /// @inheritdoc IPurchaseEscrow
@@ -73,40 +111,38 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
     ) external nonReentrant onlyBy(terms.operator) returns (bytes32 orderHash) {
         if (terms.disputeWindow != 0) revert ChargeNotAllowed(terms.disputeWindow);
         _checkFee(feeBps, terms.minFeeBps, terms.maxFeeBps);
-        orderHash = _open(terms, amount);
-        _pull(terms.payer, amount, validAfter, validBefore, orderHash, signature);
+        orderHash = _authorizeSigned(terms, amount, validAfter, validBefore, signature);
         _settle(orderHash, _orders[orderHash], terms, amount, feeBps);
     }
 
     /// @inheritdoc IPurchaseEscrow
     function confirmDelivery(Terms calldata terms) external nonReentrant onlyBy(terms.operator) {
-        (bytes32 orderHash, Order memory order) = _find(terms);
-        if (order.status != Status.Authorized) revert WrongStatus(orderHash, order.status);
+        (bytes32 orderHash, Order memory order) = _findIn(Status.Authorized, terms);
         order.status = Status.Delivered;
-        order.disputeDeadline = SafeCast.toUint40(block.timestamp + terms.disputeWindow);
+        order.deadline = SafeCast.toUint40(block.timestamp + terms.disputeWindow);
         _orders[orderHash] = order;
-        emit DeliveryConfirmed(orderHash, order.disputeDeadline);
+        emit DeliveryConfirmed(orderHash, order.deadline);
     }
 
     /// @inheritdoc IPurchaseEscrow
     function release(Terms calldata terms, uint256 amount, uint16 feeBps) external nonReentrant {
-        (bytes32 orderHash, Order memory order) = _find(terms);
-        _checkHolding(orderHash, order);
-        bool byPayer = msg.sender == terms.payer;
-        bool byOperator = msg.sender == terms.operator;
-        if (!byPayer) {
-            if (order.status != Status.Delivered) revert WrongStatus(orderHash, order.status);
-            if (block.timestamp < order.disputeDeadline) {
-                revert DisputeWindowOpen(order.disputeDeadline, block.timestamp);
-            }
-        }
-        _checkFee(feeBps, byOperator ? terms.minFeeBps : terms.maxFeeBps, terms.maxFeeBps);
-        _checkAmount(amount, order.held);
-        // Otherwise a stranger could split a release into dust, whose fee rounds to nothing.
-        if (!byPayer && !byOperator && amount != order.held) {
-            revert InvalidAmount(amount, order.held);
-        }
-        _settle(orderHash, order, terms, amount, feeBps);
+        _release(hashTerms(terms), terms, amount, feeBps, msg.sender);
+    }
+
+    /// @inheritdoc IPurchaseEscrow
+    function releaseWithSignature(
+        Terms calldata terms,
+        uint256 amount,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external nonReentrant {
+        bytes32 orderHash = hashTerms(terms);
+        bytes32 intent = keccak256(
+            abi.encode(RELEASE_TYPEHASH, orderHash, amount, nonce, deadline)
+        );
+        _useIntent(terms.payer, intent, nonce, deadline, signature);
+        _release(orderHash, terms, amount, terms.maxFeeBps, terms.payer);
     }
 
     /// @inheritdoc IPurchaseEscrow
@@ -114,12 +150,21 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
         if (msg.sender != terms.operator && msg.sender != terms.payee) {
             revert NotAllowed(msg.sender);
         }
-        (bytes32 orderHash, Order memory order) = _find(terms);
-        _checkHolding(orderHash, order);
-        _checkAmount(amount, order.held);
-        _takeFromHeld(orderHash, order, amount);
-        emit PurchaseVoided(orderHash, amount);
-        _pay(orderHash, terms.payer, amount);
+        _void(hashTerms(terms), terms, amount);
+    }
+
+    /// @inheritdoc IPurchaseEscrow
+    function voidWithSignature(
+        Terms calldata terms,
+        uint256 amount,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external nonReentrant {
+        bytes32 orderHash = hashTerms(terms);
+        bytes32 intent = keccak256(abi.encode(VOID_TYPEHASH, orderHash, amount, nonce, deadline));
+        _useIntent(terms.payee, intent, nonce, deadline, signature);
+        _void(orderHash, terms, amount);
     }
 
     /// @inheritdoc IPurchaseEscrow
@@ -134,6 +179,8 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IPurchaseEscrow
+    /// @dev The coin itself marks the nonce as used here: one refund does not close the order, so
+    ///      the order's word is no guard against the second use of a refund's signature.
     function refundWithSignature(
         Terms calldata terms,
         uint256 amount,
@@ -143,31 +190,177 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
         bytes calldata signature
     ) external nonReentrant {
         bytes32 orderHash = _takeFromRefundable(terms, amount, refundRef);
-        bytes32 nonce = refundNonce(orderHash, refundRef);
-        _pull(terms.payee, amount, validAfter, validBefore, nonce, signature);
+        IPlatformCoin(COIN).receiveWithAuthorization(
+            terms.payee,
+            address(this),
+            amount,
+            validAfter,
+            validBefore,
+            refundNonce(orderHash, refundRef),
+            signature
+        );
         _pay(orderHash, terms.payer, amount);
     }
 
     /// @inheritdoc IPurchaseEscrow
     function reclaim(Terms calldata terms) external nonReentrant onlyBy(terms.payer) {
-        (bytes32 orderHash, Order memory order) = _find(terms);
-        if (order.status != Status.Authorized) revert WrongStatus(orderHash, order.status);
-        if (block.timestamp < terms.reclaimAfter) {
-            revert ReclaimTooEarly(terms.reclaimAfter, block.timestamp);
-        }
-        uint256 amount = order.held;
-        _takeFromHeld(orderHash, order, amount);
-        emit PurchaseReclaimed(orderHash, amount);
-        _pay(orderHash, terms.payer, amount);
+        _reclaim(terms);
     }
 
     /// @inheritdoc IPurchaseEscrow
-    function claim() external nonReentrant returns (uint256 amount) {
-        amount = _claimable[msg.sender];
-        if (amount == 0) revert NothingToClaim(msg.sender);
-        delete _claimable[msg.sender];
-        emit ClaimableWithdrawn(msg.sender, amount);
-        IERC20(COIN).safeTransfer(msg.sender, amount);
+    function reclaimWithSignature(
+        Terms calldata terms,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external nonReentrant {
+        bytes32 intent = keccak256(
+            abi.encode(RECLAIM_TYPEHASH, hashTerms(terms), nonce, deadline)
+        );
+        _useIntent(terms.payer, intent, nonce, deadline, signature);
+        _reclaim(terms);
+    }
+
+    /// @inheritdoc IPurchaseEscrow
+    function claim(address account) external nonReentrant returns (uint256 amount) {
+        amount = _claimable[account];
+        if (amount == 0) revert NothingToClaim(account);
+        delete _claimable[account];
+        emit ClaimableWithdrawn(account, amount);
+        IERC20(COIN).safeTransfer(account, amount);
+    }
+
+    // ---------------------------------------------------------------- disputes
+
+    /// @inheritdoc IPurchaseEscrow
+    function dispute(
+        Terms calldata terms,
+        bytes32 evidenceHash
+    ) external nonReentrant onlyBy(terms.payer) {
+        _dispute(terms, evidenceHash);
+    }
+
+    /// @inheritdoc IPurchaseEscrow
+    function disputeWithSignature(
+        Terms calldata terms,
+        bytes32 evidenceHash,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external nonReentrant {
+        bytes32 intent = keccak256(
+            abi.encode(DISPUTE_TYPEHASH, hashTerms(terms), evidenceHash, nonce, deadline)
+        );
+        _useIntent(terms.payer, intent, nonce, deadline, signature);
+        _dispute(terms, evidenceHash);
+    }
+
+    /// @inheritdoc IPurchaseEscrow
+    function submitEvidence(Terms calldata terms, bytes32 evidenceHash) external nonReentrant {
+        if (
+            msg.sender != terms.payer && msg.sender != terms.payee && msg.sender != terms.operator
+        ) revert NotAllowed(msg.sender);
+        (bytes32 orderHash, ) = _findOpenDispute(terms);
+        emit EvidenceSubmitted(orderHash, msg.sender, evidenceHash);
+    }
+
+    /// @inheritdoc IPurchaseEscrow
+    function submitEvidenceWithSignature(
+        Terms calldata terms,
+        address party,
+        bytes32 evidenceHash,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external nonReentrant {
+        if (party != terms.payer && party != terms.payee) revert NotAllowed(party);
+        (bytes32 orderHash, ) = _findOpenDispute(terms);
+        bytes32 intent = keccak256(
+            abi.encode(EVIDENCE_TYPEHASH, party, orderHash, evidenceHash, nonce, deadline)
+        );
+        _useIntent(party, intent, nonce, deadline, signature);
+        emit EvidenceSubmitted(orderHash, party, evidenceHash);
+    }
+
+    /// @inheritdoc IPurchaseEscrow
+    function resolve(
+        Terms calldata terms,
+        uint256 toPayer,
+        uint16 feeBps,
+        bytes32 decisionHash
+    ) external nonReentrant restricted {
+        (bytes32 orderHash, Order memory order) = _findOpenDispute(terms);
+        _checkFee(feeBps, terms.minFeeBps, terms.maxFeeBps);
+        if (toPayer > order.held) revert InvalidAmount(toPayer, order.held);
+        uint256 released = order.held - toPayer;
+        emit DisputeResolved(orderHash, toPayer, released, decisionHash);
+        if (toPayer != 0) {
+            _takeFromHeld(orderHash, order, toPayer);
+            emit PurchaseVoided(orderHash, toPayer);
+        }
+        if (released != 0) _settle(orderHash, order, terms, released, feeBps);
+        if (toPayer != 0) _pay(orderHash, terms.payer, toPayer);
+    }
+
+    /// @inheritdoc IPurchaseEscrow
+    function expireDispute(Terms calldata terms) external nonReentrant {
+        (bytes32 orderHash, Order memory order) = _findIn(Status.Disputed, terms);
+        if (block.timestamp < order.deadline) {
+            revert ArbitrationOpen(order.deadline, block.timestamp);
+        }
+        uint256 amount = order.held;
+        _takeFromHeld(orderHash, order, amount);
+        emit DisputeDefaulted(orderHash, amount);
+        _pay(orderHash, terms.payer, amount);
+    }
+
+    // ----------------------------------------------------------------- batches
+
+    /// @inheritdoc IPurchaseEscrow
+    function authorizeMany(
+        SignedPurchase[] calldata items
+    ) external nonReentrant returns (bool[] memory done) {
+        done = new bool[](items.length);
+        for (uint256 i = 0; i < items.length; ++i) {
+            try this.authorizeItem(items[i]) {
+                done[i] = true;
+            } catch (bytes memory reason) {
+                emit BatchItemFailed(i, hashTerms(items[i].terms), reason);
+            }
+        }
+    }
+
+    /// @inheritdoc IPurchaseEscrow
+    function releaseMany(
+        Release[] calldata items
+    ) external nonReentrant returns (bool[] memory done) {
+        done = new bool[](items.length);
+        for (uint256 i = 0; i < items.length; ++i) {
+            try this.releaseItem(items[i], msg.sender) {
+                done[i] = true;
+            } catch (bytes memory reason) {
+                emit BatchItemFailed(i, hashTerms(items[i].terms), reason);
+            }
+        }
+    }
+
+    /// @notice One purchase of authorizeMany, which alone may call this.
+    function authorizeItem(SignedPurchase calldata item) external onlyBy(address(this)) {
+        _authorizeSigned(
+            item.terms,
+            item.amount,
+            item.validAfter,
+            item.validBefore,
+            item.signature
+        );
+    }
+
+    /// @notice One release of releaseMany, which alone may call this; `caller` is who called that.
+    function releaseItem(
+        Release calldata item,
+        address caller
+    ) external onlyBy(address(this)) {
+        _release(hashTerms(item.terms), item.terms, item.amount, item.feeBps, caller);
     }
 
     // ------------------------------------------------------------------- views
@@ -175,6 +368,11 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
     /// @inheritdoc IPurchaseEscrow
     function coin() external view returns (address) {
         return COIN;
+    }
+
+    /// @inheritdoc IPurchaseEscrow
+    function saleHook() external view returns (address) {
+        return SALE_HOOK;
     }
 
     /// @inheritdoc IPurchaseEscrow
@@ -242,19 +440,111 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
         }
     }
 
-    function _checkHolding(bytes32 orderHash, Order memory order) private pure {
-        if (order.status != Status.Authorized && order.status != Status.Delivered) {
-            revert WrongStatus(orderHash, order.status);
+    // ---------------------------------- what several operations have in common
+
+    /// @dev Only this contract can use the authorization, and only for this order: nobody can spend
+    ///      the signature in another way first. The coin does not mark its nonce, the order hash,
+    ///      as used: `_open` passes each hash once, and nothing else pulls.
+    function _authorizeSigned(
+        Terms calldata terms,
+        uint256 amount,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes calldata signature
+    ) private returns (bytes32 orderHash) {
+        orderHash = _open(terms, amount);
+        IPlatformCoin(COIN).pullWithAuthorization(
+            terms.payer,
+            amount,
+            validAfter,
+            validBefore,
+            orderHash,
+            signature
+        );
+    }
+
+    function _release(
+        bytes32 orderHash,
+        Terms calldata terms,
+        uint256 amount,
+        uint16 feeBps,
+        address caller
+    ) private {
+        Order memory order = _orders[orderHash];
+        bool byPayer = caller == terms.payer;
+        bool byOperator = caller == terms.operator;
+        if (byPayer) {
+            _checkHolding(orderHash, order);
+        } else {
+            if (order.status != Status.Delivered) revert WrongStatus(orderHash, order.status);
+            if (block.timestamp < order.deadline) {
+                revert DisputeWindowOpen(order.deadline, block.timestamp);
+            }
         }
+        _checkFee(feeBps, byOperator ? terms.minFeeBps : terms.maxFeeBps, terms.maxFeeBps);
+        _checkAmount(amount, order.held);
+        // Otherwise a stranger could split a release into dust, whose fee rounds to nothing.
+        if (!byPayer && !byOperator && amount != order.held) {
+            revert InvalidAmount(amount, order.held);
+        }
+        _settle(orderHash, order, terms, amount, feeBps);
+    }
+
+    function _void(bytes32 orderHash, Terms calldata terms, uint256 amount) private {
+        Order memory order = _orders[orderHash];
+        _checkHolding(orderHash, order);
+        _checkAmount(amount, order.held);
+        _takeFromHeld(orderHash, order, amount);
+        emit PurchaseVoided(orderHash, amount);
+        _pay(orderHash, terms.payer, amount);
+    }
+
+    function _reclaim(Terms calldata terms) private {
+        (bytes32 orderHash, Order memory order) = _findIn(Status.Authorized, terms);
+        if (block.timestamp < terms.reclaimAfter) {
+            revert ReclaimTooEarly(terms.reclaimAfter, block.timestamp);
+        }
+        uint256 amount = order.held;
+        _takeFromHeld(orderHash, order, amount);
+        emit PurchaseReclaimed(orderHash, amount);
+        _pay(orderHash, terms.payer, amount);
+    }
+
+    function _dispute(Terms calldata terms, bytes32 evidenceHash) private {
+        (bytes32 orderHash, Order memory order) = _findIn(Status.Delivered, terms);
+        if (block.timestamp >= order.deadline) {
+            revert DisputeWindowClosed(order.deadline, block.timestamp);
+        }
+        order.status = Status.Disputed;
+        order.deadline = SafeCast.toUint40(block.timestamp + ARBITRATION_WINDOW);
+        _orders[orderHash] = order;
+        emit DisputeOpened(orderHash, evidenceHash, order.deadline);
     }
 
     // ---------------------------------------------------------- state of orders
 
-    function _find(
+    function _findIn(
+        Status status,
         Terms calldata terms
     ) private view returns (bytes32 orderHash, Order memory order) {
         orderHash = hashTerms(terms);
         order = _orders[orderHash];
+        if (order.status != status) revert WrongStatus(orderHash, order.status);
+    }
+
+    function _findOpenDispute(
+        Terms calldata terms
+    ) private view returns (bytes32 orderHash, Order memory order) {
+        (orderHash, order) = _findIn(Status.Disputed, terms);
+        if (block.timestamp >= order.deadline) {
+            revert ArbitrationOver(order.deadline, block.timestamp);
+        }
+    }
+
+    function _checkHolding(bytes32 orderHash, Order memory order) private pure {
+        if (order.status == Status.None || order.status == Status.Closed) {
+            revert WrongStatus(orderHash, order.status);
+        }
     }
 
     /// @dev The only way out of Status.None, which no order ever returns to: a hash is authorized
@@ -266,8 +556,7 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
             revert AuthorizationWindowClosed(terms.authorizeBefore, block.timestamp);
         }
         Order memory order;
-        (orderHash, order) = _find(terms);
-        if (order.status != Status.None) revert WrongStatus(orderHash, order.status);
+        (orderHash, order) = _findIn(Status.None, terms);
         order.held = uint96(amount); // at most maxAmount
         order.status = Status.Authorized;
         _orders[orderHash] = order;
@@ -286,8 +575,8 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
         uint256 amount,
         bytes32 refundRef
     ) private returns (bytes32 orderHash) {
-        Order memory order;
-        (orderHash, order) = _find(terms);
+        orderHash = hashTerms(terms);
+        Order memory order = _orders[orderHash];
         if (order.status == Status.None) revert WrongStatus(orderHash, order.status);
         _checkAmount(amount, order.refundable);
         order.refundable -= uint96(amount); // at most refundable
@@ -309,44 +598,63 @@ contract PurchaseEscrow is IPurchaseEscrow, EIP712, ReentrancyGuardTransient {
         order.refundable += uint96(amount);
         _takeFromHeld(orderHash, order, amount);
         uint256 fee = (amount * feeBps) / BPS;
-        uint256 paid = amount - fee;
-        emit PurchaseReleased(orderHash, amount, fee, 0, paid);
-        _pay(orderHash, terms.feeReceiver, fee);
-        _pay(orderHash, terms.payee, paid);
+        uint256 repayment = _tellCreditBook(orderHash, terms.payee, amount - fee);
+        uint256 paid = amount - fee - repayment;
+        emit PurchaseReleased(orderHash, amount, fee, repayment, paid);
+        _payBoth(orderHash, terms.feeReceiver, fee, terms.payee, paid);
+        if (repayment != 0) _pay(orderHash, COLLECTOR, repayment);
     }
 
-    /// @dev Only this contract can use the authorization, and only with this nonce: nobody can
-    ///      spend the signature in another way first.
-    function _pull(
-        address from,
-        uint256 amount,
-        uint256 validAfter,
-        uint256 validBefore,
-        bytes32 nonce,
-        bytes calldata signature
-    ) private {
-        IPlatformCoin(COIN).receiveWithAuthorization(
-            from,
-            address(this),
-            amount,
-            validAfter,
-            validBefore,
-            nonce,
-            signature
-        );
-    }
-
-    /// @dev Pays `to`, or keeps the coin claimable where `to` itself may not receive. Its standing
-    ///      decides, not the mere failure: a pause of the coin, or the end of this contract's own
-    ///      membership, must not be taken for a receiver's freeze.
-    function _pay(bytes32 orderHash, address to, uint256 amount) private {
-        if (amount == 0 || IERC20(COIN).trySafeTransfer(to, amount)) return;
-        if (IPlatformCoin(COIN).paused() || IPlatformCoin(COIN).inGoodStanding(to)) {
-            // Once more, for the coin's own reason.
-            IERC20(COIN).safeTransfer(to, amount);
-        } else {
-            _claimable[to] += amount;
-            emit ClaimableCredited(to, orderHash, amount);
+    /// @dev Whatever the credit book does, the sale goes on: it gets a bounded amount of gas, of
+    ///      which no caller can keep it short, one word of its answer is read and no more, and a
+    ///      failure or an answer that cannot be counts as no repayment.
+    function _tellCreditBook(
+        bytes32 orderHash,
+        address seller,
+        uint256 net
+    ) private returns (uint256 repayment) {
+        address hook = SALE_HOOK;
+        if (hook == address(0) || net == 0) return 0;
+        if (gasleft() < GAS_BEFORE_HOOK) revert InsufficientGas(gasleft(), GAS_BEFORE_HOOK);
+        bytes memory data = abi.encodeCall(ISaleHook.onSale, (seller, orderHash, net));
+        bool answered;
+        assembly ("memory-safe") {
+            answered := call(HOOK_GAS, hook, 0, add(data, 0x20), mload(data), 0x00, 0x20)
+            answered := and(answered, eq(returndatasize(), 0x20))
+            repayment := mload(0x00)
         }
+        if (!answered || repayment > net) {
+            emit SaleHookFailed(orderHash);
+            return 0;
+        }
+    }
+
+    /// @dev Pays `to`, or keeps the coin claimable where `to` may not receive.
+    function _pay(bytes32 orderHash, address to, uint256 amount) private {
+        _payBoth(orderHash, to, amount, address(0), 0);
+    }
+
+    /// @dev The coin itself says which of the two may not receive. All else (a pause, the end of
+    ///      this contract's own membership) reverts, and is not taken for a receiver's freeze.
+    function _payBoth(
+        bytes32 orderHash,
+        address first,
+        uint256 firstAmount,
+        address second,
+        uint256 secondAmount
+    ) private {
+        (bool firstPaid, bool secondPaid) = IPlatformCoin(COIN).disburse(
+            first,
+            firstAmount,
+            second,
+            secondAmount
+        );
+        if (!firstPaid) _keepClaimable(orderHash, first, firstAmount);
+        if (!secondPaid) _keepClaimable(orderHash, second, secondAmount);
+    }
+
+    function _keepClaimable(bytes32 orderHash, address account, uint256 amount) private {
+        _claimable[account] += amount;
+        emit ClaimableCredited(account, orderHash, amount);
     }
 }

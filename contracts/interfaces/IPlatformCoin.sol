@@ -57,8 +57,10 @@ interface IPlatformCoin {
     error NotAMember(address account, uint40 memberUntil);
     error AccountIsFrozen(address account);
     error AccountNotFrozen(address account);
-    /// @notice System members (contracts of the platform) cannot be frozen or seized.
+    /// @notice System members (contracts of the platform) cannot be frozen or seized, and are not
+    ///         the registrar's to admit or expel.
     error SystemAccount(address account);
+    error NotASystemAccount(address account);
     error CoinPaused();
     error CoinNotPaused();
     /// @notice The kinds are empty or hold an unknown bit.
@@ -76,16 +78,26 @@ interface IPlatformCoin {
 
     // ------------------------------------------------------------- membership
 
-    /// @notice Admit or renew a member (registrar). Keeps balance and freeze.
-    /// @dev SYSTEM is for good: a contract of the platform can be expelled, but never made an
-    ///      account that could be seized. And a frozen account cannot become one.
+    /// @notice Admit or renew a member (registrar). Keeps balance and freeze. Refuses SYSTEM, and
+    ///         accounts that are of it.
     function admit(address account, uint8 kinds, uint40 memberUntil) external;
 
     /// @notice Admit or renew several members with the same kinds and expiry (registrar).
     function admitMany(address[] calldata accounts, uint8 kinds, uint40 memberUntil) external;
 
     /// @notice End a membership now (registrar). The balance stays, unmovable until readmission.
+    ///         Refuses SYSTEM accounts.
     function expel(address account) external;
+
+    /// @notice Admit or renew a contract of the platform as a SYSTEM member (steward): a new
+    ///         version of the escrow, say, beside the one it follows.
+    /// @dev SYSTEM is for good: such an account can be expelled, but never made one that could be
+    ///      seized. And a frozen account cannot become one. Apart from `admit`, because a mistake
+    ///      here stops every purchase, or gives a contract the use of `pullWithAuthorization`.
+    function admitSystem(address account, uint40 memberUntil) external;
+
+    /// @notice End the membership of a contract of the platform now (steward).
+    function expelSystem(address account) external;
 
     /// @notice Stop an account from sending and receiving (compliance). An account whose
     ///         membership has expired may be frozen too, as its coin may have to be seized.
@@ -145,6 +157,20 @@ interface IPlatformCoin {
     /// @notice Pay many from the caller's balance; all or nothing.
     function transferMany(Payment[] calldata payments) external returns (bool);
 
+    /// @notice Pay two receivers from the caller's balance, each only if it may receive: a receiver
+    ///         that is no member or frozen is passed over, and does not stop the other.
+    ///         An amount of 0 counts as paid and moves nothing.
+    /// @return firstPaid Whether the first receiver was paid.
+    /// @return secondPaid Whether the second one was.
+    /// @dev Reverts as `transfer` does for everything that is not a receiver's standing: a pause,
+    ///      the caller's own standing, a balance below what is paid.
+    function disburse(
+        address first,
+        uint256 firstAmount,
+        address second,
+        uint256 secondAmount
+    ) external returns (bool firstPaid, bool secondPaid);
+
     // ----------------------------------------------------------------- EIP-3009
 
     /// @notice Execute a transfer signed by `from`: EIP-3009. `validAfter < now < validBefore`.
@@ -190,6 +216,22 @@ interface IPlatformCoin {
     function receiveWithAuthorization(
         address from,
         address to,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce,
+        bytes calldata signature
+    ) external;
+
+    /// @notice As receiveWithAuthorization with a signature over the same message, but without
+    ///         marking the nonce as used; SYSTEM members only. A nonce that was used or canceled is
+    ///         refused.
+    /// @dev For callers that store a guard of their own under the nonce, as the escrow does per
+    ///      order hash: such a caller must never pull for the same nonce twice. Saves a new storage
+    ///      word. Nobody else can use the signature: it names the caller as the receiver.
+    ///      Emits Transfer only.
+    function pullWithAuthorization(
+        address from,
         uint256 value,
         uint256 validAfter,
         uint256 validBefore,

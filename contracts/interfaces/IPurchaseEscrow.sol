@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-/// @title Escrowed purchases: authorize, deliver, release; or void, refund, reclaim
+/// @title Escrowed purchases: authorize, deliver, release; or void, refund, reclaim, dispute
 /// @notice One order at one seller. The buyer's single signature binds the money to exactly the
 ///         terms it was shown; every held coin has a way out that needs no operator.
 /// @dev Terms travel as calldata with every call; storage keeps one word per order.
@@ -45,19 +45,37 @@ interface IPurchaseEscrow {
         None,
         Authorized,
         Delivered,
-        Closed
+        Closed,
+        Disputed
     }
 
     /// @notice The one word kept per order.
     /// @param held Coin still in escrow.
     /// @param refundable Coin released to the seller and not yet refunded.
-    /// @param disputeDeadline End of the dispute window; 0 before delivery is confirmed.
+    /// @param deadline While Delivered the end of the dispute window, while Disputed that of the
+    ///        arbitration; 0 before delivery is confirmed.
     /// @param status Closed once nothing is held any more (refunds may still follow a release).
     struct Order {
         uint96 held;
         uint96 refundable;
-        uint40 disputeDeadline;
+        uint40 deadline;
         Status status;
+    }
+
+    /// @notice One signed purchase of a batch: the arguments of authorizeWithSignature.
+    struct SignedPurchase {
+        Terms terms;
+        uint256 amount;
+        uint256 validAfter;
+        uint256 validBefore;
+        bytes signature;
+    }
+
+    /// @notice One release of a batch: the arguments of release.
+    struct Release {
+        Terms terms;
+        uint256 amount;
+        uint16 feeBps;
     }
 
     // ----------------------------------------------------------------- events
@@ -86,6 +104,29 @@ interface IPurchaseEscrow {
     /// @notice A receiver could not take its coin (frozen or expired): it waits here.
     event ClaimableCredited(address indexed account, bytes32 indexed orderHash, uint256 amount);
     event ClaimableWithdrawn(address indexed account, uint256 amount);
+    event DisputeOpened(
+        bytes32 indexed orderHash,
+        bytes32 indexed evidenceHash,
+        uint40 arbitrationDeadline
+    );
+    event EvidenceSubmitted(
+        bytes32 indexed orderHash,
+        address indexed party,
+        bytes32 indexed evidenceHash
+    );
+    /// @notice The arbiter has decided; PurchaseVoided and PurchaseReleased say the same as books.
+    event DisputeResolved(
+        bytes32 indexed orderHash,
+        uint256 toPayer,
+        uint256 released,
+        bytes32 indexed decisionHash
+    );
+    /// @notice No decision came in time: all that was held went to the payer.
+    event DisputeDefaulted(bytes32 indexed orderHash, uint256 toPayer);
+    /// @notice An item of a batch failed, with the revert data of its error; the others stand.
+    event BatchItemFailed(uint256 indexed index, bytes32 indexed orderHash, bytes reason);
+    /// @notice The credit book failed or answered nonsense; the seller was paid in full.
+    event SaleHookFailed(bytes32 indexed orderHash);
 
     // ----------------------------------------------------------------- errors
 
@@ -97,6 +138,14 @@ interface IPurchaseEscrow {
     error WrongStatus(bytes32 orderHash, Status actual);
     error AuthorizationWindowClosed(uint40 authorizeBefore, uint256 nowTime);
     error DisputeWindowOpen(uint40 disputeDeadline, uint256 nowTime);
+    error DisputeWindowClosed(uint40 disputeDeadline, uint256 nowTime);
+    error ArbitrationOpen(uint40 arbitrationDeadline, uint256 nowTime);
+    error ArbitrationOver(uint40 arbitrationDeadline, uint256 nowTime);
+    /// @notice The collector of the credit book is this contract or nobody.
+    error InvalidSaleHook(address saleHook);
+    /// @notice Too little gas is left to let the credit book do its work: a caller must not be able
+    ///         to starve it.
+    error InsufficientGas(uint256 left, uint256 needed);
     error ReclaimTooEarly(uint40 reclaimAfter, uint256 nowTime);
     /// @notice The signed terms ask for escrow (a dispute window), so they cannot be charged.
     error ChargeNotAllowed(uint32 disputeWindow);
@@ -148,8 +197,29 @@ interface IPurchaseEscrow {
     ///      whole coin is paused, everything that moves coin reverts.
     function release(Terms calldata terms, uint256 amount, uint16 feeBps) external;
 
-    /// @notice Give held coin back to the payer (operator or payee), before it is released.
+    /// @notice Release by the payer's intent, at maxFeeBps; anyone may relay. EIP-712
+    ///         Release(bytes32 orderHash,uint256 amount,uint256 nonce,uint256 deadline).
+    function releaseWithSignature(
+        Terms calldata terms,
+        uint256 amount,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external;
+
+    /// @notice Give held coin back to the payer (operator or payee), before it is released; in a
+    ///         dispute too, where it settles what it gives back.
     function void(Terms calldata terms, uint256 amount) external;
+
+    /// @notice The same by the payee's intent. EIP-712
+    ///         Void(bytes32 orderHash,uint256 amount,uint256 nonce,uint256 deadline).
+    function voidWithSignature(
+        Terms calldata terms,
+        uint256 amount,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external;
 
     /// @notice Pay released coin back to the payer out of the caller's balance; the caller is the
     ///         payee and has approved this contract for `amount`.
@@ -170,12 +240,86 @@ interface IPurchaseEscrow {
     ///         confirmed.
     function reclaim(Terms calldata terms) external;
 
-    /// @notice Withdraw what was credited to the caller while it could not receive.
-    function claim() external returns (uint256 amount);
+    /// @notice The same by the payer's intent. EIP-712
+    ///         Reclaim(bytes32 orderHash,uint256 nonce,uint256 deadline).
+    function reclaimWithSignature(
+        Terms calldata terms,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external;
+
+    /// @notice Pay an account what was credited to it while it could not receive (anyone; the coin
+    ///         goes to the account itself).
+    function claim(address account) external returns (uint256 amount);
+
+    // ---------------------------------------------------------------- disputes
+
+    /// @notice Dispute what is still held (payer) while the dispute window of a confirmed delivery
+    ///         is open. From now on only a decision moves it, or a party that gives in: the payer
+    ///         by release, the payee (or operator) by void.
+    /// @param evidenceHash Hash of the complaint and its evidence, which stay off chain.
+    function dispute(Terms calldata terms, bytes32 evidenceHash) external;
+
+    /// @notice The same by the payer's intent. EIP-712
+    ///         Dispute(bytes32 orderHash,bytes32 evidenceHash,uint256 nonce,uint256 deadline).
+    function disputeWithSignature(
+        Terms calldata terms,
+        bytes32 evidenceHash,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external;
+
+    /// @notice Add evidence to an open dispute (payer, payee or operator).
+    function submitEvidence(Terms calldata terms, bytes32 evidenceHash) external;
+
+    /// @notice The same by the intent of payer or payee. EIP-712 Evidence(address party,
+    ///         bytes32 orderHash,bytes32 evidenceHash,uint256 nonce,uint256 deadline).
+    function submitEvidenceWithSignature(
+        Terms calldata terms,
+        address party,
+        bytes32 evidenceHash,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external;
+
+    /// @notice Decide a dispute (arbiter) before its deadline: `toPayer` of what is held goes back,
+    ///         the rest is released at `feeBps`, inside the signed bounds.
+    function resolve(
+        Terms calldata terms,
+        uint256 toPayer,
+        uint16 feeBps,
+        bytes32 decisionHash
+    ) external;
+
+    /// @notice End a dispute that was not decided in time (anyone): the payer gets back all that is
+    ///         held. The arbiter is the marketplace, and so is who confirmed the delivery: its
+    ///         silence must not decide for the side it has spoken for already.
+    function expireDispute(Terms calldata terms) external;
+
+    // ------------------------------------------------------------------- batches
+
+    /// @notice Authorize several signed purchases; who fails is reported and does not undo the
+    ///         others. Anyone may relay.
+    /// @return done Per item, whether it was authorized.
+    function authorizeMany(SignedPurchase[] calldata items) external returns (bool[] memory done);
+
+    /// @notice Release several orders in the caller's right; who fails is reported and does not
+    ///         undo the others.
+    /// @return done Per item, whether it was released.
+    function releaseMany(Release[] calldata items) external returns (bool[] memory done);
 
     // ------------------------------------------------------------------- views
 
     function coin() external view returns (address);
+
+    /// @notice The credit book told of each sale, or zero.
+    function saleHook() external view returns (address);
+
+    /// @notice Seconds between the opening of a dispute and the end of its arbitration.
+    function ARBITRATION_WINDOW() external view returns (uint40);
 
     /// @notice EIP-712 hash of the terms with this chain and contract.
     function hashTerms(Terms calldata terms) external view returns (bytes32 orderHash);

@@ -20,7 +20,8 @@ from web3.contract import Contract
 
 from contracts import Artifact
 from scripts.compile import ROOT, SETTINGS, SOLC_VERSION, compile_sources, read_sources
-from tests.contracts.chain import Chain, selectors
+from tests.contracts.chain import ZERO_ADDRESS, Chain, selectors
+from tests.contracts.credit import Lending
 from tests.contracts.escrow import Market
 
 START = 1_800_000_000  # the chain's clock when a test begins is a little later
@@ -32,22 +33,53 @@ BALANCE = 10_000 * COIN  # of buyer and seller each
 
 BUYER, SELLER, LENDER, OPERATOR, SYSTEM = 1, 2, 4, 8, 16
 
-# Role -> (id, functions of the coin it may call).
-ROLES = {
-    "MINTER": (1, ["mint"]),
-    "REGISTRAR": (2, ["admit", "admitMany", "expel"]),
-    "COMPLIANCE": (3, ["freeze", "unfreeze"]),
-    "ENFORCER": (4, ["seize"]),
-    "GUARDIAN": (5, ["pause", "unpause"]),
-    "TREASURER": (6, ["setMintLimit"]),
+# Role -> its id.
+ROLE_IDS = {
+    "ADMIN": 0,
+    "MINTER": 1,
+    "REGISTRAR": 2,
+    "COMPLIANCE": 3,
+    "ENFORCER": 4,
+    "GUARDIAN": 5,
+    "TREASURER": 6,
+    "UNDERWRITER": 7,
+    "SERVICER": 8,
+    "RISK": 9,
+    "ARBITER": 10,
+    "STEWARD": 11,
+}
+# Contract -> role -> the restricted functions it may call.
+RESTRICTED = {
+    "PlatformCoin": {
+        "MINTER": ["mint"],
+        "REGISTRAR": ["admit", "admitMany", "expel"],
+        "COMPLIANCE": ["freeze", "unfreeze"],
+        "ENFORCER": ["seize"],
+        "GUARDIAN": ["pause", "unpause"],
+        "TREASURER": ["setMintLimit"],
+        "STEWARD": ["admitSystem", "expelSystem"],
+    },
+    "PurchaseEscrow": {"ARBITER": ["resolve"]},
+    "CreditBook": {
+        "GUARDIAN": ["pauseDraws", "unpauseDraws"],
+        "TREASURER": ["withdrawReserve"],
+        "SERVICER": ["grantHoliday", "waive"],
+        "RISK": ["lowerLimit", "setCaps"],
+        "STEWARD": ["setSalesSource"],
+    },
 }
 
 
 @dataclass(frozen=True)
 class Accounts:
-    """Keys derived from their names. All but `stranger` are members."""
+    """Keys derived from their names. `stranger`, and who only decides, are no members."""
 
     admin: LocalAccount  # ADMIN, TREASURER
+    underwriter: LocalAccount  # UNDERWRITER
+    servicer: LocalAccount  # SERVICER
+    risk: LocalAccount  # RISK
+    arbiter: LocalAccount  # ARBITER
+    steward: LocalAccount  # STEWARD
     treasury: LocalAccount  # MINTER
     operator: LocalAccount  # REGISTRAR, COMPLIANCE, GUARDIAN
     enforcer: LocalAccount  # ENFORCER
@@ -77,6 +109,27 @@ class Platform:
     manager: Contract
     coin: Contract
 
+    def restrict(self, contract: Contract, name: str) -> None:
+        """Give the functions of a contract, `name` in RESTRICTED, to their roles."""
+        for role, functions in RESTRICTED[name].items():
+            chosen = selectors(contract, functions)
+            target = (contract.address, chosen, ROLE_IDS[role])
+            step = self.manager.functions.setTargetFunctionRole(*target)
+            self.chain.send(step, by=self.accounts.admin)
+
+    def admit_system(self, contract: Contract) -> None:
+        """Make a contract a member that moves coin for the platform."""
+        admit = self.coin.functions.admitSystem(contract.address, MEMBER_UNTIL)
+        self.chain.send(admit, by=self.accounts.steward)
+
+    def deploy_escrow(self, sale_hook: str = ZERO_ADDRESS) -> Contract:
+        """One more escrow over the coin, admitted and with its arbiter."""
+        arguments = (self.coin.address, sale_hook, self.manager.address)
+        escrow = self.chain.deploy("PurchaseEscrow", *arguments, by=self.accounts.admin)
+        self.restrict(escrow, "PurchaseEscrow")
+        self.admit_system(escrow)
+        return escrow
+
 
 @pytest.fixture(scope="session")
 def accounts() -> Accounts:
@@ -95,14 +148,20 @@ def platform(accounts: Accounts) -> Platform:
         "ENFORCER": accounts.enforcer,
         "GUARDIAN": accounts.operator,
         "TREASURER": accounts.admin,
+        "UNDERWRITER": accounts.underwriter,
+        "SERVICER": accounts.servicer,
+        "RISK": accounts.risk,
+        "ARBITER": accounts.arbiter,
+        "STEWARD": accounts.steward,
     }
-    for role, (role_id, names) in ROLES.items():
+    for role, holder in holders.items():
         for step in (
-            manager.functions.labelRole(role_id, role),
-            manager.functions.setTargetFunctionRole(coin.address, selectors(coin, names), role_id),
-            manager.functions.grantRole(role_id, holders[role].address, 0),
+            manager.functions.labelRole(ROLE_IDS[role], role),
+            manager.functions.grantRole(ROLE_IDS[role], holder.address, 0),
         ):
             chain.send(step, by=accounts.admin)
+    platform = Platform(chain, accounts, manager, coin)
+    platform.restrict(coin, "PlatformCoin")
 
     for kinds, members in {
         BUYER: [accounts.buyer, accounts.buyer2],
@@ -118,7 +177,7 @@ def platform(accounts: Accounts) -> Platform:
         reference = keccak(text=f"opening balance of {member.address}")
         mint = coin.functions.mint(member.address, BALANCE, reference)
         chain.send(mint, by=accounts.treasury)
-    return Platform(chain, accounts, manager, coin)
+    return platform
 
 
 @pytest.fixture
@@ -140,18 +199,27 @@ def coin(platform: Platform, chain: Chain) -> Contract:
 
 @pytest.fixture(scope="session")
 def deployed_market(platform: Platform) -> Market:
-    """The escrow, admitted as a system member."""
-    chain, accounts, coin = platform.chain, platform.accounts, platform.coin
-    escrow = chain.deploy("PurchaseEscrow", coin.address, by=accounts.admin)
-    admit = coin.functions.admit(escrow.address, SYSTEM, MEMBER_UNTIL)
-    chain.send(admit, by=accounts.operator)
-    return Market(chain, accounts, coin, escrow)
+    """The escrow without a credit book."""
+    return Market(platform.chain, platform.accounts, platform.coin, platform.deploy_escrow())
 
 
 @pytest.fixture
 def market(deployed_market: Market, chain: Chain) -> Market:
     """Used by the escrow's tests, with `chain` and `accounts`."""
     return deployed_market
+
+
+@pytest.fixture(scope="session")
+def deployed_lending() -> Lending:
+    return Lending.deploy()
+
+
+@pytest.fixture
+def lending(deployed_lending: Lending) -> Iterator[Lending]:
+    """The whole system on a chain of its own; used by the tests of the book and the pool."""
+    snapshot = deployed_lending.chain.snapshot()
+    yield deployed_lending
+    deployed_lending.chain.revert_to(snapshot)
 
 
 @pytest.fixture(scope="session")

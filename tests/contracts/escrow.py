@@ -27,7 +27,7 @@ AMOUNT = 100_000_000  # 100 coin, the maximum of the terms unless a test says ot
 MIN_FEE_BPS, MAX_FEE_BPS = 100, 250
 DISPUTE_WINDOW = 7 * DAY
 
-NONE, AUTHORIZED, DELIVERED, CLOSED = range(4)  # status of an order
+NONE, AUTHORIZED, DELIVERED, CLOSED, DISPUTED = range(5)  # status of an order
 
 TERMS_TYPE = [
     {"type": "address", "name": "payer"},
@@ -65,7 +65,7 @@ class Order(NamedTuple):
 
     held: int
     refundable: int
-    disputeDeadline: int
+    deadline: int
     status: int
 
 
@@ -194,7 +194,7 @@ class Market:
     def releasable(self, amount: int = AMOUNT, **changes: Any) -> Terms:
         """Delivered, and the dispute window is over."""
         terms = self.delivered(amount, **changes)
-        self.chain.travel_to(max(self.chain.time, self.order(terms).disputeDeadline))
+        self.chain.travel_to(max(self.chain.time, self.order(terms).deadline))
         return terms
 
     def released(self, amount: int = AMOUNT, **changes: Any) -> Terms:

@@ -181,19 +181,42 @@ class CoinLife(RuleBasedStateMachine):
     @rule(name=people, kinds=st.sampled_from([BUYER, SELLER, OPERATOR, SYSTEM]), for_=short_times)
     def admit(self, name, kinds, for_):
         member, until = self.model[name], self.chain.time + for_
-        promoted_while_frozen = kinds & SYSTEM and member.frozen
-        demoted = member.kinds & SYSTEM and not kinds & SYSTEM
-        expected = not promoted_while_frozen and not demoted
+        expected = not kinds & SYSTEM and not member.kinds & SYSTEM
         terms = (self.key(name).address, kinds, until)
         if self.attempt(expected, "admit", *terms, by=self.accounts.operator):
             member.kinds, member.until = kinds, until
 
-    @rule(name=people)
-    def expel(self, name):
+    @rule(name=people, for_=short_times)
+    def admit_system(self, name, for_):
+        member, until = self.model[name], self.chain.time + for_
+        terms = (self.key(name).address, until)
+        if self.attempt(not member.frozen, "admitSystem", *terms, by=self.accounts.steward):
+            member.kinds, member.until = SYSTEM, until
+
+    @rule(name=people, system=st.booleans())
+    def expel(self, name, system):
         member, now = self.model[name], self.chain.time
-        address = self.key(name).address
-        if self.attempt(now < member.until, "expel", address, by=self.accounts.operator):
+        function = "expelSystem" if system else "expel"
+        by = self.accounts.steward if system else self.accounts.operator
+        expected = system == bool(member.kinds & SYSTEM) and now < member.until
+        if self.attempt(expected, function, self.key(name).address, by=by):
             member.until = now
+
+    @rule(sender=people, first=people, first_amount=amounts, second=people, second_amount=amounts)
+    def disburse(self, sender, first, first_amount, second, second_amount):
+        member, now = self.model[sender], self.chain.time
+        total = first_amount + second_amount
+        expected = member.good(now) and total <= member.balance and not self.paused
+        payments = ((first, first_amount), (second, second_amount))
+        terms = [x for name, amount in payments for x in (self.key(name).address, amount)]
+        paid = [not amount or self.model[name].good(now) for name, amount in payments]
+        if expected:
+            call = self.coin.functions.disburse(*terms)
+            assert list(self.chain.call(call, by=self.key(sender))) == paid
+        if self.attempt(expected, "disburse", *terms, by=self.key(sender)):
+            for (name, amount), done in zip(payments, paid, strict=True):
+                if done:
+                    self.move(sender, name, amount)
 
     @rule(name=people)
     def freeze(self, name):

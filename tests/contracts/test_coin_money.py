@@ -6,7 +6,7 @@ import pytest
 from eth_utils import keccak
 
 from tests.contracts.chain import ZERO_ADDRESS, Reverted
-from tests.contracts.conftest import BALANCE, COIN, ROLES
+from tests.contracts.conftest import BALANCE, COIN, ROLE_IDS
 
 MAX_UINT128 = 2**128 - 1
 REF = keccak(text="bank statement 1")
@@ -47,8 +47,7 @@ def available(chain, coin, accounts):
 @pytest.fixture
 def minter2(chain, manager, accounts):
     """A second minter, whose limit was never set."""
-    role, _ = ROLES["MINTER"]
-    grant = manager.functions.grantRole(role, accounts.lender.address, 0)
+    grant = manager.functions.grantRole(ROLE_IDS["MINTER"], accounts.lender.address, 0)
     chain.send(grant, by=accounts.admin)
     return accounts.lender
 

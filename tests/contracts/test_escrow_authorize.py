@@ -5,7 +5,6 @@ from eth_abi import encode
 from eth_utils import keccak
 from hexbytes import HexBytes
 
-from tests.contracts.conftest import MEMBER_UNTIL, SYSTEM
 from tests.contracts.escrow import (
     AMOUNT,
     AUTHORIZED,
@@ -238,10 +237,8 @@ def test_a_signature_for_another_chain_is_refused(market, accounts):
         )
 
 
-def test_a_signature_for_another_escrow_is_refused(market, chain, accounts):
-    other = chain.deploy("PurchaseEscrow", market.coin.address, by=accounts.admin)
-    admit = market.coin.functions.admit(other.address, SYSTEM, MEMBER_UNTIL)
-    chain.send(admit, by=accounts.operator)
+def test_a_signature_for_another_escrow_is_refused(market, platform, chain, accounts):
+    other = platform.deploy_escrow()
     terms = market.terms()
     payment = market.payment(terms, AMOUNT)
     function = other.functions.authorizeWithSignature(tuple(terms), AMOUNT, *payment)
@@ -402,9 +399,10 @@ def test_terms_at_their_limits_are_accepted(market, accounts):
     assert market.order(terms).status == AUTHORIZED
 
 
-def test_an_escrow_needs_a_coin(market, chain, accounts):
+def test_an_escrow_needs_a_coin(market, chain, manager, accounts):
+    arguments = (accounts.stranger.address, ZERO, manager.address)
     with pytest.raises(Exception, match="InvalidCoin") as raised:
-        chain.deploy("PurchaseEscrow", accounts.stranger.address, by=accounts.admin)
+        chain.deploy("PurchaseEscrow", *arguments, by=accounts.admin)
     assert raised.value.arguments == {"coin": accounts.stranger.address}
 
 

@@ -6,7 +6,7 @@ import pytest
 from eth_abi import decode
 from eth_utils import function_signature_to_4byte_selector, keccak
 
-from tests.contracts.chain import Reverted
+from tests.contracts.chain import ZERO_ADDRESS, Reverted
 from tests.contracts.conftest import BUYER, MEMBER_UNTIL, SELLER
 from tests.contracts.escrow import (
     AMOUNT,
@@ -155,10 +155,11 @@ def test_a_contract_account_refunds_by_its_owners_signature(market, accounts, wa
 
 
 @pytest.fixture
-def hostile(market, chain, accounts, test_contracts):
+def hostile(chain, manager, accounts, test_contracts):
     """An escrow over a coin that calls back into it whenever it is asked to move."""
     coin = chain.deploy(test_contracts["HostileCoin"], by=accounts.admin)
-    escrow = chain.deploy("PurchaseEscrow", coin.address, by=accounts.admin)
+    arguments = (coin.address, ZERO_ADDRESS, manager.address)
+    escrow = chain.deploy("PurchaseEscrow", *arguments, by=accounts.admin)
     return Market(chain, accounts, coin, escrow)
 
 
@@ -188,8 +189,9 @@ def test_no_operation_can_be_entered_from_within_another(hostile, chain, account
         chain.travel_to(terms.reclaimAfter)
     calls = operations(hostile, terms)
     start = chain.snapshot()
-    for attack in (*calls, "claim"):
-        data = hostile.function(attack, *calls.get(attack, ()))._encode_transaction_data()
+    attacks = {**calls, "claim": (accounts.seller.address,)}
+    for attack, arguments in attacks.items():
+        data = hostile.function(attack, *arguments)._encode_transaction_data()
         arm = hostile.coin.functions.arm(hostile.escrow.address, data)
         chain.send(arm, by=accounts.stranger)
         hostile.send(getattr(accounts, BY[operation]), operation, *calls[operation])

@@ -17,21 +17,20 @@ def test_an_unfrozen_seller_claims_its_coin_once(market, accounts):
     credit_the_seller(market)
     market.unfreeze(accounts.seller)
     with market.moves(escrow=-PAID, seller=PAID):
-        receipt = market.send(accounts.seller, "claim")
+        receipt = market.send(accounts.seller, "claim", accounts.seller.address)
     assert receipt.event(market.escrow, "ClaimableWithdrawn") == {
         "account": accounts.seller.address,
         "amount": PAID,
     }
     assert market.claimable(accounts.seller) == 0
-    market.refuses(
-        accounts.seller, "claim", error="NothingToClaim", account=accounts.seller.address
-    )
+    seller = accounts.seller.address
+    market.refuses(accounts.seller, "claim", seller, error="NothingToClaim", account=seller)
 
 
 def test_claim_answers_with_the_amount(market, chain, accounts):
     credit_the_seller(market)
     market.unfreeze(accounts.seller)
-    assert chain.call(market.function("claim"), by=accounts.seller) == PAID
+    assert chain.call(market.function("claim", accounts.seller.address), by=accounts.seller) == PAID
 
 
 def test_credits_of_several_orders_are_claimed_together(market, accounts):
@@ -41,31 +40,40 @@ def test_credits_of_several_orders_are_claimed_together(market, accounts):
         market.send(accounts.buyer, "release", terms, AMOUNT, MAX_FEE_BPS)
     market.unfreeze(accounts.seller)
     with market.moves(escrow=-2 * PAID, seller=2 * PAID):
-        market.send(accounts.seller, "claim")
+        market.send(accounts.seller, "claim", accounts.seller.address)
 
 
-def test_nobody_claims_what_is_anothers(market, accounts):
+def test_anyone_may_claim_for_an_account_and_the_coin_goes_there(market, accounts):
+    credit_the_seller(market)
+    market.unfreeze(accounts.seller)
+    with market.moves(escrow=-PAID, seller=PAID):
+        market.send(accounts.stranger, "claim", accounts.seller.address)
+
+
+def test_nobody_claims_for_himself_what_is_anothers(market, accounts):
     credit_the_seller(market)
     for other in (accounts.buyer, accounts.operator, accounts.seller2, accounts.stranger):
-        market.refuses(other, "claim", error="NothingToClaim", account=other.address)
+        address = other.address
+        market.refuses(other, "claim", address, error="NothingToClaim", account=address)
 
 
 def test_who_is_still_frozen_keeps_its_claim(market, accounts):
     credit_the_seller(market)
-    market.refuses(
-        accounts.seller, "claim", error="AccountIsFrozen", account=accounts.seller.address
-    )
+    seller = accounts.seller.address
+    for caller in (accounts.seller, accounts.stranger):
+        market.refuses(caller, "claim", seller, error="AccountIsFrozen", account=seller)
     assert market.claimable(accounts.seller) == PAID
 
 
 def test_who_became_a_member_claims(market, chain, accounts):
     terms = market.releasable(payee=accounts.stranger.address)
     market.send(accounts.operator, "release", terms, AMOUNT, MAX_FEE_BPS)
-    market.refuses(accounts.stranger, "claim", error="NotAMember")
+    stranger = accounts.stranger.address
+    market.refuses(accounts.stranger, "claim", stranger, error="NotAMember", account=stranger)
     admit = market.coin.functions.admit(accounts.stranger.address, SELLER, MEMBER_UNTIL)
     chain.send(admit, by=accounts.operator)
     with market.moves(escrow=-PAID, stranger=PAID):
-        market.send(accounts.stranger, "claim")
+        market.send(accounts.stranger, "claim", accounts.stranger.address)
 
 
 def test_membership_decides_between_payment_and_claim_to_the_second(market, chain, accounts):
@@ -86,7 +94,7 @@ def test_nothing_is_claimed_while_the_coin_is_paused(market, accounts):
     credit_the_seller(market)
     market.unfreeze(accounts.seller)
     market.pause()
-    market.refuses(accounts.seller, "claim", error="CoinPaused")
+    market.refuses(accounts.seller, "claim", accounts.seller.address, error="CoinPaused")
 
 
 def test_coin_sent_by_a_stranger_is_nobodys_and_changes_nothing(market, chain, accounts):
@@ -96,7 +104,7 @@ def test_coin_sent_by_a_stranger_is_nobodys_and_changes_nothing(market, chain, a
         chain.send(gift, by=accounts.seller)
     assert market.order(terms).held == AMOUNT
     for account in (accounts.seller, accounts.buyer, accounts.operator):
-        market.refuses(account, "claim", error="NothingToClaim")
+        market.refuses(account, "claim", account.address, error="NothingToClaim")
     over = {"error": "InvalidAmount", "amount": AMOUNT + 1, "limit": AMOUNT}
     market.refuses(accounts.buyer, "release", terms, AMOUNT + 1, MAX_FEE_BPS, **over)
     with market.moves(escrow=-AMOUNT, buyer=AMOUNT):

@@ -76,14 +76,14 @@ def test_a_late_delivery_counts_until_the_payer_has_reclaimed(market, chain, acc
     market.send(accounts.operator, "confirmDelivery", terms)
     market.refuses(accounts.buyer, "reclaim", terms, error="WrongStatus", actual=DELIVERED)
     # And the coin has a way out that needs neither the operator nor the payer.
-    chain.travel_to(market.order(terms).disputeDeadline)
+    chain.travel_to(market.order(terms).deadline)
     market.send(accounts.stranger, "release", terms, AMOUNT, MAX_FEE_BPS)
     assert market.order(terms).status == CLOSED
 
 
 def test_without_a_dispute_window_a_delivery_is_released_at_once(market, accounts):
     terms = market.delivered(disputeWindow=0)
-    assert market.order(terms).disputeDeadline > 0
+    assert market.order(terms).deadline > 0
     market.send(accounts.operator, "release", terms, AMOUNT, MAX_FEE_BPS)
 
 

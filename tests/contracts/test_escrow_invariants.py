@@ -317,7 +317,8 @@ def machine(market, accounts):
         def claim(self, name: str, unfrozen: bool) -> None:
             if unfrozen and name in self.books.frozen:
                 self.freeze_or_unfreeze(name)
-            self.attempt(name, "claim", expect=lambda: self.books.claim(name))
+            address = getattr(accounts, name).address
+            self.attempt("stranger", "claim", address, expect=lambda: self.books.claim(name))
 
         # ----------------------------------------------------------------- the world
 
@@ -406,7 +407,7 @@ def machine(market, accounts):
                 if name in self.books.frozen:
                     market.unfreeze(account)
                 if market.claimable(account):
-                    market.send(account, "claim")
+                    market.send(accounts.stranger, "claim", account.address)
                 assert market.claimable(account) == 0
             assert market.balances()["escrow"] == self.books.gifts
 

@@ -3,7 +3,6 @@
 import pytest
 from eth_utils import keccak
 
-from tests.contracts.conftest import MEMBER_UNTIL, SYSTEM
 from tests.contracts.escrow import (
     AMOUNT,
     AUTHORIZED,
@@ -128,10 +127,8 @@ def test_only_the_sellers_signature_refunds(market, accounts, signer):
     )
 
 
-def test_a_refund_signed_for_another_chain_or_escrow_is_refused(market, chain, accounts):
-    other = chain.deploy("PurchaseEscrow", market.coin.address, by=accounts.admin)
-    admit = market.coin.functions.admit(other.address, SYSTEM, MEMBER_UNTIL)
-    chain.send(admit, by=accounts.operator)
+def test_a_refund_signed_for_another_chain_or_escrow_is_refused(market, platform, accounts):
+    other = platform.deploy_escrow()
     terms = market.released()
     nonce = refund_nonce(market.hash(terms), REF)
     for domain in ({"chain_id": 1}, {"to": other.address}):

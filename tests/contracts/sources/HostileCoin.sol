@@ -23,8 +23,17 @@ contract HostileCoin {
         return _strike();
     }
 
-    function receiveWithAuthorization(
+    function disburse(
         address,
+        uint256,
+        address,
+        uint256
+    ) external returns (bool firstPaid, bool secondPaid) {
+        _strike();
+        return (true, true);
+    }
+
+    function pullWithAuthorization(
         address,
         uint256,
         uint256,
@@ -35,12 +44,16 @@ contract HostileCoin {
         _strike();
     }
 
-    function paused() external pure returns (bool) {
-        return false;
-    }
-
-    function inGoodStanding(address) external pure returns (bool) {
-        return true;
+    function receiveWithAuthorization(
+        address,
+        address,
+        uint256,
+        uint256,
+        uint256,
+        bytes32,
+        bytes calldata
+    ) external {
+        _strike();
     }
 
     function _strike() private returns (bool) {
