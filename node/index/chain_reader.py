@@ -15,8 +15,10 @@ from typing import Any
 from eth_utils.crypto import keccak
 
 from node.chain.codec import ContractCodec, Event
+from node.chain.deployment import Manifest
 from node.chain.rpc import Rpc, RpcError
 
+INDEXED_CONTRACTS = ("PlatformCoin", "PurchaseEscrow", "CreditBook", "LenderPool")
 MAX_BLOCKS = 200  # headers and logs of so many fit one JSON-RPC batch
 
 
@@ -45,20 +47,30 @@ class Head:
     hash_at: str | None  # hash of the block asked for; None: the chain has no such block
 
 
+@dataclass(frozen=True, slots=True)
+class Contracts:
+    """Where the contracts are whose events are read; checksummed addresses."""
+
+    coin: str
+    escrow: str
+    book: str
+    pool: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Contracts:
+        return cls(*(manifest.contracts[name].address for name in INDEXED_CONTRACTS))
+
+
 class ChainReader:
-    """Reads blocks with the events of the coin and the escrow.
+    """Reads blocks with the events of the indexed contracts."""
 
-    Args:
-        coin, escrow: checksummed addresses.
-    """
-
-    def __init__(self, rpc: Rpc, coin: str, escrow: str) -> None:
+    def __init__(self, rpc: Rpc, contracts: Contracts) -> None:
         self._rpc = rpc
-        self.coin = coin
-        self.escrow = escrow
+        addresses = (contracts.coin, contracts.escrow, contracts.book, contracts.pool)
+        self._addresses = list(addresses)
         self._codecs = {
-            coin.lower(): ContractCodec("PlatformCoin"),
-            escrow.lower(): ContractCodec("PurchaseEscrow"),
+            address.lower(): ContractCodec(name)
+            for address, name in zip(addresses, INDEXED_CONTRACTS, strict=True)
         }
         self._blooms = {address: _bloom(address) for address in self._codecs}
 
@@ -102,7 +114,7 @@ class ChainReader:
                         {
                             "fromBlock": hex(first),
                             "toBlock": hex(last),
-                            "address": [self.coin, self.escrow],
+                            "address": self._addresses,
                         }
                     ],
                 ),

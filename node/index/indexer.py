@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from node.chain.codec import ContractCodec
 from node.chain.deployment import Manifest
 from node.chain.rpc import Rpc
-from node.index.chain_reader import MAX_BLOCKS, ChainReader, Head, ReadBlock
+from node.index.chain_reader import MAX_BLOCKS, ChainReader, Contracts, Head, ReadBlock
 from node.index.projections import Reverted, apply_blocks
 from node.index.rollback import prune_undo_log, roll_back
 from node.store import Store
@@ -69,11 +69,8 @@ class Indexer:
         self._finality_depth = finality_depth
         self._clock = clock
         self._ids = ids
-        self._reader = ChainReader(
-            rpc,
-            manifest.contracts["PlatformCoin"].address,
-            manifest.contracts["PurchaseEscrow"].address,
-        )
+        self._contracts = Contracts.of(manifest)
+        self._reader = ChainReader(rpc, self._contracts)
         self._codec = ContractCodec("PurchaseEscrow")
         self._last: ReadBlock | None = None  # the newest block in the database
 
@@ -131,7 +128,7 @@ class Indexer:
                 session,
                 blocks,
                 reverted,
-                escrow=self._reader.escrow,
+                contracts=self._contracts,
                 now=int(self._clock()),
                 ids=self._ids,
             )

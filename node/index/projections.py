@@ -12,14 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from node.chain.codec import Event as Log
-from node.index.chain_reader import ReadBlock
+from node.index.chain_reader import Contracts, ReadBlock
+from node.index.credit import Carried, CreditProjection
 from node.index.ledger import ZERO_ADDRESS, Move, moves
 from node.index.rows import Rows, UndoLog, chunks
 from node.store.failures import Failure, fail_operations
@@ -31,6 +32,7 @@ from node.store.models import (
     ChainTx,
     ChainTxStatus,
     Claimable,
+    DisputeState,
     EscrowOrder,
     Event,
     LedgerEntry,
@@ -89,12 +91,21 @@ class Reverted:
     words: str
 
 
+class _Ours(NamedTuple):
+    """A transaction of ours and the operation it carries out."""
+
+    chain_tx_id: int
+    operation_id: str
+    kind: str
+    resource_id: str
+
+
 def apply_blocks(
     session: Session,
     blocks: Sequence[ReadBlock],
     reverted: Mapping[str, Reverted],
     *,
-    escrow: str,
+    contracts: Contracts,
     now: int,
     ids: Ids,
 ) -> None:
@@ -108,7 +119,8 @@ def apply_blocks(
     start = 0
     for end, block in enumerate(blocks, start=1):
         if end == len(blocks) or not reverted.keys().isdisjoint(block.transactions):
-            _Range(session, blocks[start:end], reverted, escrow=escrow, now=now, ids=ids).apply()
+            part = blocks[start:end]
+            _Range(session, part, reverted, contracts=contracts, now=now, ids=ids).apply()
             start = end
 
 
@@ -122,14 +134,14 @@ class _Range:
         blocks: Sequence[ReadBlock],
         reverted: Mapping[str, Reverted],
         *,
-        escrow: str,
+        contracts: Contracts,
         now: int,
         ids: Ids,
     ) -> None:
         self._session = session
         self._blocks = blocks
         self._reverted = reverted
-        self._escrow = escrow
+        self._contracts = contracts
         self._now = now
         self._ids = ids
         self._undo = undo = UndoLog()
@@ -146,7 +158,7 @@ class _Range:
             _orders,
             undo,
             key="order_hash",
-            written=(*_ORDER_TOTALS, "dispute_deadline"),
+            written=(*_ORDER_TOTALS, "dispute_deadline", "dispute"),
             read=("payer", "payee"),
         )
         self._claimables = Rows(_claimables, undo, key="address", written=("amount",))
@@ -176,6 +188,7 @@ class _Range:
             written=("status", "error"),
             read=("merchant_id", "from_address", "to_address", "amount", "nonce"),
         )
+        self._credit = CreditProjection(undo, contracts, self._tell)
         self._accounts_at: dict[str, list[str]] = defaultdict(list)
         self._by_ref: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         self._transfer_by_nonce: dict[tuple[str, str], dict[str, Any]] = {}
@@ -184,28 +197,42 @@ class _Range:
 
     def apply(self) -> None:
         ours = self._find_ours()
+        carried = {
+            hash_: Carried(one.kind, one.resource_id)
+            for hash_, one in ours.items()
+            if hash_ not in self._reverted
+        }
         self._read()
+        self._credit.read(self._session, self._blocks, carried)
         for block in self._blocks:
             self._lapse(block)
-            for _, events in groupby(block.events, key=lambda event: event.transaction_index):
-                self._apply_transaction(block, list(events))
+            for _, grouped in groupby(block.events, key=lambda event: event.transaction_index):
+                events = list(grouped)
+                self._apply_transaction(block, events, carried.get(events[0].transaction_hash))
         self._write(ours)
         self._settle(ours)
 
     # -------------------------------------------------------------------------- reading
 
-    def _find_ours(self) -> dict[str, tuple[int, str]]:
-        """Chain transaction and operation of each transaction that is ours, by hash."""
+    def _find_ours(self) -> dict[str, _Ours]:
+        """Each transaction that is ours, by hash."""
         hashes = [hash_ for block in self._blocks for hash_ in block.transactions]
-        ours: dict[str, tuple[int, str]] = {}
+        ours: dict[str, _Ours] = {}
         for chunk in chunks(hashes):
             rows = self._session.execute(
-                select(_attempts.c.hash, _chain_txs.c.id, _chain_txs.c.operation_id)
+                select(
+                    _attempts.c.hash,
+                    _chain_txs.c.id,
+                    _chain_txs.c.operation_id,
+                    _operations.c.kind,
+                    _operations.c.resource_id,
+                )
                 .join(_chain_txs, _attempts.c.chain_tx_id == _chain_txs.c.id)
+                .join(_operations, _operations.c.id == _chain_txs.c.operation_id)
                 .where(_attempts.c.hash.in_(chunk))
             )
-            for hash_, chain_tx_id, operation_id in rows:
-                ours[hash_] = (chain_tx_id, operation_id)
+            for hash_, *one in rows:
+                ours[hash_] = _Ours(*one)
         return ours
 
     def _read(self) -> None:
@@ -216,7 +243,10 @@ class _Range:
         nonces: set[str] = set()
         standing: set[str] = set()  # addresses whose accounts may change status
         receivers: set[str] = set()  # of claimable coin
+        credit = (self._contracts.book, self._contracts.pool)
         for event in (event for block in self._blocks for event in block.events):
+            if event.address in credit:
+                continue
             args = event.args
             addresses.update(args[name] for name in ("from", "to", "account") if name in args)
             if "orderHash" in args:
@@ -280,11 +310,20 @@ class _Range:
 
     # ------------------------------------------------------------------- what logs mean
 
-    def _apply_transaction(  # noqa: PLR0912 (one case per event)
-        self, block: ReadBlock, events: Sequence[Log]
+    def _apply_transaction(  # noqa: PLR0912, PLR0915 (one case per event)
+        self, block: ReadBlock, events: Sequence[Log], carried: Carried | None
     ) -> None:
-        named = moves(events, self._escrow)
+        parties = {
+            hash_: (order["payer"], order["payee"])
+            for event in events
+            if (hash_ := event.args.get("orderHash"))
+            and (order := self._orders.get(hash_)) is not None
+        }
+        named = moves(events, self._contracts, parties)
         for event in events:
+            if event.address in (self._contracts.book, self._contracts.pool):
+                self._credit.apply(block, event, carried)
+                continue
             args = event.args
             match event.name:
                 case "Transfer":
@@ -333,6 +372,31 @@ class _Range:
                     self._change_order(
                         block, event, "refunded", refunded=order["refunded"] + args["amount"]
                     )
+                case "DisputeOpened":
+                    self._change_order(
+                        block,
+                        event,
+                        "disputed",
+                        dispute=DisputeState.OPEN,
+                        dispute_deadline=args["arbitrationDeadline"],
+                    )
+                case "DisputeResolved":
+                    self._change_order(block, event, "resolved", dispute=DisputeState.DECIDED)
+                case "DisputeDefaulted":
+                    order = self._order(event)
+                    self._change_order(
+                        block,
+                        event,
+                        "resolved",
+                        dispute=DisputeState.DEFAULTED,
+                        held=order["held"] - args["toPayer"],
+                        voided=order["voided"] + args["toPayer"],
+                    )
+                case "EvidenceSubmitted":
+                    self._tell_of_order(block, event, "evidence_submitted")
+                case "SaleHookFailed":
+                    log.warning("index.sale_hook_failed", order=args["orderHash"])
+                    self._tell_of_order(block, event, "holdback_failed")
                 case "ClaimableCredited":
                     self._claim(block, args["account"], args["amount"])
                 case "ClaimableWithdrawn":
@@ -476,17 +540,19 @@ class _Range:
             refunded=0,
             reclaimed=0,
             dispute_deadline=0,
+            dispute=None,
         )
         self._follow(block, event, "authorized")
 
     def _move_held(self, block: ReadBlock, event: Log, action: str, **added: int) -> None:
         order = self._order(event)
-        totals = {name: order[name] + amount for name, amount in added.items()}
-        self._change_order(
-            block, event, action, held=order["held"] - event.args["amount"], **totals
-        )
+        values: dict[str, Any] = {name: order[name] + amount for name, amount in added.items()}
+        values["held"] = order["held"] - event.args["amount"]
+        if order["dispute"] == DisputeState.OPEN and not values["held"]:
+            values["dispute"] = DisputeState.SETTLED  # unless a decision is told of after this
+        self._change_order(block, event, action, **values)
 
-    def _change_order(self, block: ReadBlock, event: Log, action: str, **values: int) -> None:
+    def _change_order(self, block: ReadBlock, event: Log, action: str, **values: Any) -> None:
         self._order(event)
         self._orders.change(block.number, event.args["orderHash"], **values)
         self._follow(block, event, action)
@@ -510,11 +576,20 @@ class _Range:
         for name in ("amount", "fee"):
             if name in event.args:
                 data[name] = str(event.args[name])
-        for name in ("held", "released", "voided", "refunded"):
+        for name in ("held", "released", "repayment", "voided", "refunded"):
             data[name] = str(order[name])
-        if action == "delivered":
+        if action in ("delivered", "disputed"):
             data["dispute_deadline"] = order["dispute_deadline"]
         self._tell(block, event.transaction_hash, f"purchase.{action}", row, data)
+
+    def _tell_of_order(self, block: ReadBlock, event: Log, what: str) -> None:
+        """Something about a purchase that leaves its books as they are."""
+        row = self._purchase_by_order.get(event.args["orderHash"])
+        if row is not None:
+            data = {"status": row["status"], "order_hash": event.args["orderHash"]}
+            if "evidenceHash" in event.args:
+                data |= {"party": event.args["party"], "evidence_hash": event.args["evidenceHash"]}
+            self._tell(block, event.transaction_hash, f"purchase.{what}", row, data)
 
     def _claim(self, block: ReadBlock, address: str, delta: int) -> None:
         row = self._claimables.get(address)
@@ -551,7 +626,7 @@ class _Range:
             "created_at": self._now,
         }
 
-    def _write(self, ours: Mapping[str, tuple[int, str]]) -> None:
+    def _write(self, ours: Mapping[str, _Ours]) -> None:
         session = self._session
         session.execute(
             insert(_blocks),
@@ -576,6 +651,7 @@ class _Range:
             self._topups,
             self._redemptions,
             self._transfers,
+            *self._credit.rows(),
         ):
             rows.write(session)
         if self._entries:
@@ -587,7 +663,7 @@ class _Range:
         if untold:
             session.execute(insert(_events), untold)
 
-    def _settle(self, ours: Mapping[str, tuple[int, str]]) -> None:
+    def _settle(self, ours: Mapping[str, _Ours]) -> None:
         """Our transactions of these blocks are mined, and their operations done or failed."""
         mined = []
         done = []
@@ -596,7 +672,7 @@ class _Range:
             for index, hash_ in enumerate(block.transactions):
                 if hash_ not in ours:
                     continue
-                chain_tx_id, operation_id = ours[hash_]
+                chain_tx_id, operation_id = ours[hash_][:2]
                 reverted = self._reverted.get(hash_)
                 mined.append(
                     {
@@ -658,7 +734,11 @@ def purchase_status(  # noqa: PLR0911 (one rule a line)
     """What a purchase is, by its order's totals and the shop's word on shipping."""
     if order is None:
         return PurchaseStatus.CREATED
+    if order["dispute"] in (DisputeState.DECIDED, DisputeState.DEFAULTED):
+        return PurchaseStatus.RESOLVED
     if order["held"]:
+        if order["dispute"] == DisputeState.OPEN:
+            return PurchaseStatus.DISPUTED
         if order["dispute_deadline"]:
             return PurchaseStatus.DELIVERED
         return PurchaseStatus.AUTHORIZED if shipped_at is None else PurchaseStatus.SHIPPED

@@ -9,6 +9,9 @@ block. What is compared:
     orders       held, refundable, deadline and status of every order
     claimables   of every address that was ever credited
     purchases    the status shown is the one its order has; what was never authorized has no order
+    credit       every line, field by field, with its interest at that block; their totals, book
+                 value and reserve; the pool's cash, total shares and every lender's shares
+                 (node.index.reconcile_credit)
 """
 
 from __future__ import annotations
@@ -25,12 +28,16 @@ from sqlalchemy.orm import Session
 from node.chain.codec import ContractCodec
 from node.chain.deployment import Manifest
 from node.chain.rpc import Rpc, RpcError
+from node.index.chain_reader import Contracts
+from node.index.drift import Drift
 from node.index.projections import SUPPLY_ID, purchase_status
+from node.index.reconcile_credit import CreditBooks, CreditFigures, compare_credit, read_credit
 from node.store import Store
 from node.store.models import (
     Account,
     Block,
     Claimable,
+    DisputeState,
     EscrowOrder,
     LedgerEntry,
     Member,
@@ -42,31 +49,14 @@ CALLS_PER_BATCH = 500
 WAIT_SECONDS = 10.0  # for database and chain to meet
 
 # Of IPurchaseEscrow.Status.
-_AUTHORIZED, _DELIVERED, _CLOSED = 1, 2, 3
-_NO_ORDER = {"held": 0, "refundable": 0, "disputeDeadline": 0, "status": 0}
+_AUTHORIZED, _DELIVERED, _CLOSED, _DISPUTED = 1, 2, 3, 4
+_NO_ORDER = {"held": 0, "refundable": 0, "deadline": 0, "status": 0}
 # Transfers into the escrow that belong to no order.
 _GIFTS = ("transfer", "topup", "seizure")
 
 
 class ReconcileError(Exception):
     """Chain and database could not be compared; the message is for people."""
-
-
-@dataclass(frozen=True)
-class Drift:
-    """One difference.
-
-    Attributes:
-        subject: "supply", "escrow", or the address, order hash or purchase id concerned.
-        what: the quantity, such as "balance" or "held".
-        actual: what the chain says.
-        expected: what the database says.
-    """
-
-    subject: str
-    what: str
-    actual: int | str | bool
-    expected: int | str | bool
 
 
 @dataclass(frozen=True)
@@ -82,6 +72,7 @@ class Reconciliation:
     held: int
     claimable: int
     unattributed: int  # the escrow's coin that belongs to no order and nobody's claimable
+    credit: CreditFigures
     drift: list[Drift] = field(default_factory=list)
 
     @property
@@ -92,6 +83,7 @@ class Reconciliation:
         """For JSON; amounts as decimal strings."""
         amounts = ("total_supply", "minted", "burned", "held", "claimable", "unattributed")
         values = asdict(self) | {name: str(getattr(self, name)) for name in amounts}
+        values["credit"] = {name: str(value) for name, value in asdict(self.credit).items()}
         return {"ok": self.ok, **values}
 
 
@@ -101,6 +93,7 @@ class _Books:
 
     number: int
     hash: str
+    timestamp: int
     members: dict[str, dict[str, Any]]
     orders: dict[str, dict[str, Any]]
     claimables: dict[str, int]
@@ -108,6 +101,7 @@ class _Books:
     minted: int
     burned: int
     gifts: int
+    credit: CreditBooks
 
 
 async def reconcile(rpc: Rpc, store: Store, manifest: Manifest) -> Reconciliation:
@@ -118,12 +112,12 @@ async def reconcile(rpc: Rpc, store: Store, manifest: Manifest) -> Reconciliatio
             has the state of that block.
         RpcUnavailable: the chain does not answer.
     """
-    escrow = manifest.contracts["PurchaseEscrow"].address
+    contracts = Contracts.of(manifest)
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
-        books = await store.read(lambda session: _read_books(session, escrow))
+        books = await store.read(lambda session: _read_books(session, contracts))
         try:
-            return await _Comparison(rpc, manifest, books).run()
+            return await _Comparison(rpc, contracts, books).run()
         except ReconcileError:
             # The indexer may be about to roll back, or a busy chain to forget the block's state.
             if time.monotonic() > deadline:
@@ -132,11 +126,16 @@ async def reconcile(rpc: Rpc, store: Store, manifest: Manifest) -> Reconciliatio
 
 
 class _Comparison:
-    def __init__(self, rpc: Rpc, manifest: Manifest, books: _Books) -> None:
+    def __init__(self, rpc: Rpc, contracts: Contracts, books: _Books) -> None:
         self._rpc = rpc
         self._books = books
-        self._coin_address = manifest.contracts["PlatformCoin"].address
-        self._escrow_address = manifest.contracts["PurchaseEscrow"].address
+        self._contracts = contracts
+        self._addresses = {
+            "PlatformCoin": contracts.coin,
+            "PurchaseEscrow": contracts.escrow,
+            "CreditBook": contracts.book,
+            "LenderPool": contracts.pool,
+        }
         self._coin = ContractCodec("PlatformCoin")
         self._escrow = ContractCodec("PurchaseEscrow")
         self._drift: list[Drift] = []
@@ -144,14 +143,15 @@ class _Comparison:
     async def run(self) -> Reconciliation:
         books = self._books
         await self._check_canonical()
-        (supply,) = await self._ask(self._coin, self._coin_address, "totalSupply", [()])
-        (escrow_coin,) = await self._ask(
-            self._coin, self._coin_address, "balanceOf", [(self._escrow_address,)]
-        )
+        (supply,) = await self._ask(self._coin, "totalSupply", [()])
+        (escrow_coin,) = await self._ask(self._coin, "balanceOf", [(self._contracts.escrow,)])
         await self._check_members()
         await self._check_orders()
         await self._check_claimables()
         self._check_purchases()
+        await compare_credit(
+            books.credit, self._contracts, self._ask, self._compare, books.timestamp
+        )
         await self._check_canonical()
 
         held = sum(order["held"] for order in books.orders.values())
@@ -168,6 +168,8 @@ class _Comparison:
                 "orders": len(books.orders),
                 "claimables": len(books.claimables),
                 "purchases": len(books.purchases),
+                "lines": len(books.credit.lines),
+                "lenders": len(books.credit.lenders),
             },
             total_supply=supply,
             minted=books.minted,
@@ -175,6 +177,7 @@ class _Comparison:
             held=held,
             claimable=claimable,
             unattributed=escrow_coin - held - claimable,
+            credit=books.credit.figures(books.timestamp),
             drift=self._drift,
         )
 
@@ -190,9 +193,7 @@ class _Comparison:
 
     async def _check_members(self) -> None:
         addresses = sorted(self._books.members)
-        answers = await self._ask(
-            self._coin, self._coin_address, "accountOf", [(address,) for address in addresses]
-        )
+        answers = await self._ask(self._coin, "accountOf", [(address,) for address in addresses])
         for address, actual in zip(addresses, answers, strict=True):
             member = self._books.members[address]
             expected = {
@@ -208,9 +209,7 @@ class _Comparison:
             self._books.orders.keys()
             | {order_hash for _, order_hash, _, _ in self._books.purchases}
         )
-        answers = await self._ask(
-            self._escrow, self._escrow_address, "orderOf", [(hash_,) for hash_ in hashes]
-        )
+        answers = await self._ask(self._escrow, "orderOf", [(hash_,) for hash_ in hashes])
         for hash_, actual in zip(hashes, answers, strict=True):
             order = self._books.orders.get(hash_)
             self._compare_all(hash_, actual, _NO_ORDER if order is None else _order_word(order))
@@ -220,9 +219,7 @@ class _Comparison:
 
     async def _check_claimables(self) -> None:
         addresses = sorted(self._books.claimables)
-        answers = await self._ask(
-            self._escrow, self._escrow_address, "claimable", [(address,) for address in addresses]
-        )
+        answers = await self._ask(self._escrow, "claimable", [(address,) for address in addresses])
         for address, actual in zip(addresses, answers, strict=True):
             self._compare(address, "claimable", actual, self._books.claimables[address])
 
@@ -235,7 +232,6 @@ class _Comparison:
     async def _ask(
         self,
         codec: ContractCodec,
-        address: str,
         function: str,
         arguments: Sequence[tuple[Any, ...]],
     ) -> list[Any]:
@@ -245,7 +241,10 @@ class _Comparison:
                 (
                     "eth_call",
                     [
-                        {"to": address, "data": codec.encode(function, *given)},
+                        {
+                            "to": self._addresses[codec.contract],
+                            "data": codec.encode(function, *given),
+                        },
                         hex(self._books.number),
                     ],
                 )
@@ -275,17 +274,19 @@ def _order_word(order: dict[str, Any]) -> dict[str, int]:
     status = _CLOSED
     if order["held"]:
         status = _DELIVERED if order["dispute_deadline"] else _AUTHORIZED
+        if order["dispute"] == DisputeState.OPEN:
+            status = _DISPUTED
     return {
         "held": order["held"],
         "refundable": order["released"] - order["refunded"],
-        "disputeDeadline": order["dispute_deadline"],
+        "deadline": order["dispute_deadline"],
         "status": status,
     }
 
 
-def _read_books(session: Session, escrow: str) -> _Books:
+def _read_books(session: Session, contracts: Contracts) -> _Books:
     newest = session.execute(
-        select(Block.number, Block.hash).order_by(Block.number.desc()).limit(1)
+        select(Block.number, Block.hash, Block.timestamp).order_by(Block.number.desc()).limit(1)
     ).first()
     if newest is None:
         raise ReconcileError("nothing is indexed yet")
@@ -309,6 +310,7 @@ def _read_books(session: Session, escrow: str) -> _Books:
                 EscrowOrder.voided,
                 EscrowOrder.reclaimed,
                 EscrowOrder.dispute_deadline,
+                EscrowOrder.dispute,
             )
         ).mappings()
     }
@@ -321,11 +323,14 @@ def _read_books(session: Session, escrow: str) -> _Books:
     ]
     supply = session.get(Supply, SUPPLY_ID)
     gifts = session.scalars(
-        select(LedgerEntry.delta).where(LedgerEntry.address == escrow, LedgerEntry.kind.in_(_GIFTS))
+        select(LedgerEntry.delta).where(
+            LedgerEntry.address == contracts.escrow, LedgerEntry.kind.in_(_GIFTS)
+        )
     )
     return _Books(
         number=newest.number,
         hash=newest.hash,
+        timestamp=newest.timestamp,
         members=members,
         orders=orders,
         claimables=claimables,
@@ -333,6 +338,7 @@ def _read_books(session: Session, escrow: str) -> _Books:
         minted=supply.minted if supply else 0,
         burned=supply.burned if supply else 0,
         gifts=sum(gifts),
+        credit=read_credit(session, contracts),
     )
 
 

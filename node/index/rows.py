@@ -48,7 +48,7 @@ class Rows:
         self.table = table
         self._undo = undo
         self._key = table.c[key]
-        self._written = tuple(written)
+        self.written = tuple(written)
         self._columns = [self._key, *(table.c[name] for name in (*written, *read))]
         self._rows: dict[Any, dict[str, Any]] = {}
         self._inserted: set[Any] = set()
@@ -75,7 +75,7 @@ class Rows:
             return
         if (block, key) not in self._undone:
             self._undone.add((block, key))
-            before = {name: row[name] for name in self._written}
+            before = {name: row[name] for name in self.written}
             self._undo.add(block, self.table.name, str(key), before)
         row.update(values)
         if key not in self._inserted:
@@ -96,14 +96,14 @@ class Rows:
             statement = (
                 update(self.table)
                 .where(self._key == bindparam("_key"))
-                .values({name: bindparam(f"_{name}") for name in self._written})
+                .values({name: bindparam(f"_{name}") for name in self.written})
             )
             session.execute(
                 statement,
                 [
                     {
                         "_key": key,
-                        **{f"_{name}": self._rows[key][name] for name in self._written},
+                        **{f"_{name}": self._rows[key][name] for name in self.written},
                     }
                     for key in self._changed
                 ],

@@ -17,24 +17,36 @@ from node.store.ids import Ids
 from node.store.models import (
     Account,
     AccountStatus,
+    CreditOffer,
+    Draw,
     Event,
     MoveStatus,
     Operation,
     OperationStatus,
+    PoolDeposit,
+    PoolWithdrawal,
     Purchase,
     Redemption,
+    Repayment,
+    ReserveFunding,
     TopUp,
     Transfer,
 )
 
-# Where a resource's row is, and the status in which a failed operation ends it. A purchase only
-# shows the error: its status is the chain's.
+# Where a resource's row is, and the status in which a failed operation ends it. A purchase and an
+# offer only show the error: their status is the chain's.
 _RESOURCES: dict[str, tuple[Table, str | None]] = {
     "account": (Account.__table__, AccountStatus.PENDING),  # type: ignore[dict-item]
     "topup": (TopUp.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]
     "redemption": (Redemption.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]
     "transfer": (Transfer.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]
     "purchase": (Purchase.__table__, None),  # type: ignore[dict-item]
+    "credit_offer": (CreditOffer.__table__, None),  # type: ignore[dict-item]
+    "draw": (Draw.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]
+    "repayment": (Repayment.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]
+    "pool_deposit": (PoolDeposit.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]
+    "pool_withdrawal": (PoolWithdrawal.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]
+    "reserve_funding": (ReserveFunding.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]
 }
 _FAILED = "failed"
 
