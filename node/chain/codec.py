@@ -22,7 +22,13 @@ from eth_utils.crypto import keccak
 
 import contracts
 
-PLATFORM_CONTRACTS = ("AccessManager", "PlatformCoin", "PurchaseEscrow")
+PLATFORM_CONTRACTS = (
+    "AccessManager",
+    "PlatformCoin",
+    "LenderPool",
+    "CreditBook",
+    "PurchaseEscrow",
+)
 
 _BUILT_IN_ERRORS: list[dict[str, Any]] = [
     {"type": "error", "name": "Error", "inputs": [{"name": "reason", "type": "string"}]},
@@ -197,6 +203,22 @@ class ContractCodec:
             CodecError: no such function, or an ambiguous name.
         """
         return "0x" + self._function(function)[0].hex()
+
+    def changing_functions(self) -> dict[str, str]:
+        """Return the selectors of all functions that may change state.
+
+        They are by name, or by signature where the name is overloaded.
+        """
+        changing = [
+            entry
+            for entry in self.abi
+            if entry["type"] == "function" and entry["stateMutability"] not in ("view", "pure")
+        ]
+        names = [entry["name"] for entry in changing]
+        return {
+            name if names.count(name) == 1 else _signature(entry): "0x" + _selector(entry).hex()
+            for name, entry in zip(names, changing, strict=True)
+        }
 
     def decode_result(self, function: str, data: str) -> Any:
         """Return what a call answered: one value alone, several as a tuple, none as None.

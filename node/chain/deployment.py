@@ -1,66 +1,62 @@
 """Bringing the contracts onto a chain, and the manifest that says where they are.
 
-Four transactions of the admin, with the nonces 0 to 3:
+Six transactions of the admin, with the nonces 0 to 5:
 
 0. `AccessManager(admin)`
 1. `PlatformCoin(AccessManager)`
-2. `PurchaseEscrow(PlatformCoin)`
-3. the constitution: the founding members, the treasury's mint limit, and who may call what, as one
+2. `LenderPool(PlatformCoin, CreditBook)`
+3. `CreditBook(PlatformCoin, LenderPool, AccessManager)`
+4. `PurchaseEscrow(PlatformCoin, CreditBook, AccessManager)`
+5. the constitution (`node.chain.constitution`): members, limits, caps, roles and delays, as one
    multicall of the AccessManager, so that it is in force whole or not at all.
 
-Addresses follow from the admin's address and the nonce, and each step looks at the chain first. So
-a deployment that was interrupted anywhere goes on where it was, and one that is complete sends
-nothing. What an administrator changes later (a role revoked, a limit lowered) is not put back.
+Addresses follow from the admin's address and the nonce, so pool and book can name each other, and
+each step looks at the chain first. A deployment that was interrupted anywhere goes on where it was,
+and one that is complete sends nothing. What an administrator changes later (a role revoked, a limit
+lowered) is not put back.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import rlp
 import structlog
-from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import contracts
+from node.chain.bytecode import contract_address, is_code_of
 from node.chain.codec import ContractCodec
+from node.chain.constitution import ADMIN_ROLE, founding_calls
 from node.chain.engine import Engine
 from node.chain.files import replace_file
+from node.chain.roles import read_authority
 from node.chain.rpc import Rpc, RpcError
 from node.keys import PLATFORM_KEYS, Signer
 from node.settings import Settings
 
 COIN_DECIMALS = 6
 
-OPERATOR_KIND = 8
-SYSTEM_KIND = 16
-# 9999-12-31T23:59:59Z: the platform's own memberships do not expire.
-ENDLESS = 253_402_300_799
-
-# Role, its id, the coin's functions it may call, and the platform account that has it.
-ROLES: dict[str, tuple[int, tuple[str, ...], str]] = {
-    "MINTER": (1, ("mint",), "treasury"),
-    "REGISTRAR": (2, ("admit", "admitMany", "expel"), "operator"),
-    "COMPLIANCE": (3, ("freeze", "unfreeze"), "operator"),
-    "ENFORCER": (4, ("seize",), "enforcer"),
-    "GUARDIAN": (5, ("pause", "unpause"), "operator"),
-    "TREASURER": (6, ("setMintLimit",), "admin"),
-}
-ADMIN_ROLE = 0
-
-# Contract, what its constructor takes, in the order of the admin's nonces.
-CONTRACTS: dict[str, str] = {
-    "AccessManager": "admin",
-    "PlatformCoin": "AccessManager",
-    "PurchaseEscrow": "PlatformCoin",
+# Contract -> what its constructor takes, in the order of the admin's nonces.
+CONTRACTS: dict[str, tuple[str, ...]] = {
+    "AccessManager": ("admin",),
+    "PlatformCoin": ("AccessManager",),
+    "LenderPool": ("PlatformCoin", "CreditBook"),
+    "CreditBook": ("PlatformCoin", "LenderPool", "AccessManager"),
+    "PurchaseEscrow": ("PlatformCoin", "CreditBook", "AccessManager"),
 }
 CONSTITUTION_NONCE = len(CONTRACTS)
+
+# Contract -> the getters of its immutable addresses, which its code on chain holds for good. (Who
+# its authority is may change, through the AccessManager.)
+IMMUTABLES: dict[str, dict[str, str]] = {
+    "LenderPool": {"asset": "PlatformCoin", "creditBook": "CreditBook"},
+    "CreditBook": {"coin": "PlatformCoin", "pool": "LenderPool"},
+    "PurchaseEscrow": {"coin": "PlatformCoin", "saleHook": "CreditBook"},
+}
 
 # Fixed rather than estimated, so that a step tried again is the same signed transaction.
 DEPLOY_GAS = 10_000_000
@@ -74,7 +70,8 @@ class DeploymentError(Exception):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Fields that a later version added do not concern this one.
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Coin(_Part):
@@ -94,10 +91,16 @@ class DeployedContract(_Part):
 
 
 class Role(_Part):
-    """A role's id on the AccessManager, and which platform accounts have it."""
+    """A role as it was when the manifest was written; the chain says how it is (`plaza roles`).
+
+    `delays` gives the seconds that a member's operations wait, `functions` which functions of which
+    contract need the role.
+    """
 
     id: int
     members: list[str]
+    delays: dict[str, int] = {}
+    functions: dict[str, list[str]] = {}
 
 
 class Manifest(_Part):
@@ -122,11 +125,20 @@ class Manifest(_Part):
             DeploymentError: there is none, or it is not one this version understands.
         """
         try:
-            return cls.model_validate_json(path.read_bytes())
+            manifest = cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:
-            raise DeploymentError(f"there is no manifest at {path}") from None
+            raise DeploymentError(
+                f"there is no manifest at {path}: nothing was deployed from this data folder"
+            ) from None
         except (OSError, ValidationError) as error:
             raise DeploymentError(f"the manifest {path} cannot be used: {error}") from error
+        if missing := [name for name in CONTRACTS if name not in manifest.contracts]:
+            raise DeploymentError(
+                f"the manifest {path} is of an earlier set of contracts, without"
+                f" {' and '.join(missing)}. Contracts are not changed in place: use a new data"
+                " folder, or the earlier version of this program"
+            )
+        return manifest
 
     def save(self, path: Path) -> None:
         """Write the manifest, whole or not at all."""
@@ -159,6 +171,8 @@ async def deploy(
         _check_same_chain(previous, engine.chain_id, genesis["hash"], settings.manifest_path)
     deployment = _Deployment(engine.rpc, engine.chain_id, signers)
     found = {name: await deployment.contract(name) for name in CONTRACTS}
+    if previous is not None:
+        found = {name: _keep_block(one, previous.contracts[name]) for name, one in found.items()}
     await deployment.constitute(settings)
     manifest = Manifest(
         version=1,
@@ -168,23 +182,14 @@ async def deploy(
         rpc_url=engine.rpc_url,
         bridge_url=bridge_url,
         coin=await deployment.coin(),
-        contracts={
-            name: contract if previous is None else _keep_block(contract, previous.contracts[name])
-            for name, contract in found.items()
-        },
-        roles=await deployment.roles(),
+        contracts=found,
+        roles=await deployment.roles(found["AccessManager"].block),
         accounts=deployment.accounts,
     )
     if manifest != previous:
         manifest.save(settings.manifest_path)
         log.info("manifest written", path=str(settings.manifest_path))
     return manifest
-
-
-def contract_address(deployer: str, nonce: int) -> str:
-    """Return the address of the contract that a sender's transaction of this nonce creates."""
-    creation = rlp.encode([bytes.fromhex(deployer[2:]), nonce])
-    return str(to_checksum_address(keccak(creation)[-20:]))
 
 
 class _Deployment:
@@ -206,11 +211,9 @@ class _Deployment:
         """Create a contract unless it is there; either way its code is the artifact's."""
         artifact = contracts.load(name)
         address, nonce = self._addresses[name], list(CONTRACTS).index(name)
-        takes = CONTRACTS[name]
-        argument = self._addresses.get(takes) or self.accounts[takes]
-        transaction = self._transaction(
-            nonce, None, ContractCodec(name).encode_constructor(argument)
-        )
+        arguments = [self._addresses.get(one) or self.accounts[one] for one in CONTRACTS[name]]
+        codec = ContractCodec(name)
+        transaction = self._transaction(nonce, None, codec.encode_constructor(*arguments))
         block = 0
         code = await self._rpc.call("eth_getCode", address, "latest")
         if code == "0x":
@@ -227,6 +230,13 @@ class _Deployment:
                 f"the code at {address} is not that of {name} (artifact {artifact.hash}): it was"
                 " deployed from another version of the contracts"
             )
+        for getter, other in IMMUTABLES.get(name, {}).items():
+            value = await self._read(codec, getter)
+            if value != self._addresses[other]:
+                raise DeploymentError(
+                    f"{name} at {address} has {value} as its {getter}, not"
+                    f" {self._addresses[other]}: it was not deployed as part of this set"
+                )
         return DeployedContract(address=address, artifact_hash=artifact.hash, block=block)
 
     async def constitute(self, settings: Settings) -> None:
@@ -235,34 +245,11 @@ class _Deployment:
         role = await self._read(self._manager_codec, "getTargetFunctionRole", self._coin, mint)
         if role != ADMIN_ROLE:
             return
-        manager = self._manager_codec
-        # Until their roles are set, the coin's functions are the admin's.
-        calls = [
-            manager.encode("execute", self._coin, self._coin_codec.encode(function, *arguments))
-            for function, arguments in (
-                ("admit", (self._addresses["PurchaseEscrow"], SYSTEM_KIND, ENDLESS)),
-                ("admitMany", (self._operator_members(), OPERATOR_KIND, ENDLESS)),
-                (
-                    "setMintLimit",
-                    (
-                        self.accounts["treasury"],
-                        settings.mint_capacity,
-                        settings.mint_refill_per_second,
-                    ),
-                ),
-            )
-        ]
-        for label, (role_id, functions, account) in ROLES.items():
-            selectors = [self._coin_codec.selector(function) for function in functions]
-            calls += [
-                manager.encode("labelRole", role_id, label),
-                manager.encode("setTargetFunctionRole", self._coin, selectors, role_id),
-                manager.encode("grantRole", role_id, self.accounts[account], 0),
-            ]
+        calls = founding_calls(settings, self._addresses, self.accounts)
         transaction = self._transaction(
             CONSTITUTION_NONCE,
             self._addresses["AccessManager"],
-            manager.encode("multicall", calls),
+            self._manager_codec.encode("multicall", calls),
         )
         await self._send("put the constitution in force", transaction)
 
@@ -271,24 +258,29 @@ class _Deployment:
         symbol = await self._read(self._coin_codec, "symbol")
         return Coin(name=name, symbol=symbol, decimals=COIN_DECIMALS)
 
-    async def roles(self) -> dict[str, Role]:
-        """Who has which role now, among the platform's accounts."""
+    async def roles(self, first_block: int) -> dict[str, Role]:
+        """Who has which role now."""
+        authority = await read_authority(
+            self._rpc, self._addresses, self.accounts, first_block=first_block
+        )
         roles = {}
-        for label, (role_id, _, _) in ROLES.items():
-            members = []
-            for address in self.accounts.values():
-                has_role, _ = await self._read(self._manager_codec, "hasRole", role_id, address)
-                if has_role:
-                    members.append(address)
-            roles[label] = Role(id=role_id, members=members)
+        for role in authority.roles.values():
+            holders = authority.effective(role.id)
+            functions: dict[str, list[str]] = {}
+            for rule in authority.rules:
+                if rule.role == role.id and rule.selector is not None:
+                    functions.setdefault(rule.contract, []).append(rule.function)
+            roles[role.label] = Role(
+                id=role.id,
+                members=[holder.address for holder in holders],
+                delays={holder.address: holder.delay for holder in holders},
+                functions=functions,
+            )
         return roles
 
     @property
     def _coin(self) -> str:
         return self._addresses["PlatformCoin"]
-
-    def _operator_members(self) -> list[str]:
-        return [self.accounts[name] for name in ("operator", "fee_receiver", "treasury")]
 
     async def _read(self, codec: ContractCodec, function: str, *arguments: Any) -> Any:
         address = self._addresses[codec.contract]
@@ -353,17 +345,6 @@ class _Deployment:
         except RpcError as error:
             reason = self._manager_codec.decode_error(error.data) if error.data else error
             raise DeploymentError(f"cannot {step}: {reason}") from error
-
-
-def is_code_of(code: str, runtime_bytecode: str) -> bool:
-    """Whether code on chain is a contract's, whatever its immutable values.
-
-    The compiler leaves 32 zero bytes behind a PUSH32 (0x7f) where the constructor writes an
-    immutable value.
-    """
-    parts = re.split(b"(?<=\x7f)\x00{32}", bytes.fromhex(runtime_bytecode[2:]))
-    pattern = b".{32}".join(re.escape(part) for part in parts)
-    return re.fullmatch(pattern, bytes.fromhex(code[2:]), re.DOTALL) is not None
 
 
 def _check_same_chain(manifest: Manifest, chain_id: int, genesis_hash: str, path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from node.cli.api_key import api_key
+from node.cli.deploy import deploy
 from node.cli.reconcile import reconcile
 from node.cli.replay import replay
+from node.cli.roles import roles
 from node.cli.status import status
 from node.cli.up import up
 
@@ -19,11 +21,12 @@ def main() -> None:
     \b
     Examples:
       plaza up                                  run chain, worker and bridge
+      plaza roles                               who may do what on chain, and how long it waits
       plaza api-key create --merchant "My shop" a key for the bridge
       plaza replay --generate 1000              act as a marketplace, on generated orders
       plaza reconcile                           compare database and chain, to the unit
     """
 
 
-for command in (up, api_key, status, reconcile, replay):
+for command in (up, deploy, roles, api_key, status, reconcile, replay):
     main.add_command(command)

@@ -75,7 +75,18 @@ def test_a_struct_may_be_given_as_a_sequence_or_by_name() -> None:
 
 def test_the_constructor_takes_its_arguments() -> None:
     bytecode = contracts.load("PurchaseEscrow").bytecode
-    assert ESCROW.encode_constructor(ALICE) == bytecode + encode(["address"], [ALICE]).hex()
+    arguments = (ALICE, BOB, ALICE)
+    encoded = encode(["address"] * 3, arguments).hex()
+    assert ESCROW.encode_constructor(*arguments) == bytecode + encoded
+
+
+def test_functions_that_change_state_are_known_with_their_selectors() -> None:
+    selectors = COIN.changing_functions()
+    assert selectors["mint"] == COIN.selector("mint")
+    assert "balanceOf" not in selectors
+    overloads = [name for name in selectors if name.startswith("transferWithAuthorization(")]
+    assert len(overloads) == 2
+    assert len(set(selectors.values())) == len(selectors)
 
 
 @pytest.mark.parametrize(

@@ -11,23 +11,19 @@ from typing import Any
 import pytest
 
 import contracts
+from node.chain.bytecode import contract_address, is_code_of
 from node.chain.codec import ContractCodec
-from node.chain.deployment import (
-    CONTRACTS,
-    ENDLESS,
-    DeploymentError,
-    Manifest,
-    contract_address,
-    deploy,
-    is_code_of,
-)
+from node.chain.constitution import ENDLESS
+from node.chain.deployment import CONTRACTS, DeploymentError, Manifest, deploy
 from node.chain.engine import Engine, open_engine
 from node.chain.rpc import Rpc, RpcUnavailable
-from node.keys import SealedSeed
+from node.keys import PLATFORM_KEYS, SealedSeed
 from node.settings import Settings
 from tests.node.chain.support import START, seed, send, settings_in
 
 BRIDGE = "http://127.0.0.1:8400"
+DAY = 86_400
+WHOLE_SET = 6  # blocks: five contracts and the constitution
 
 
 async def read(engine: Engine, manifest: Manifest, contract: str, function: str, *args: Any) -> Any:
@@ -55,8 +51,18 @@ async def test_the_manifest_says_what_is_on_the_chain(engine: Engine, tmp_path: 
         assert contract.artifact_hash == contracts.load(name).hash
         assert contract.block == block
     addresses = {name: contract.address for name, contract in manifest.contracts.items()}
-    assert await read(engine, manifest, "PurchaseEscrow", "coin") == addresses["PlatformCoin"]
-    assert await read(engine, manifest, "PlatformCoin", "authority") == addresses["AccessManager"]
+    for contract, getter, other in (
+        ("PlatformCoin", "authority", "AccessManager"),
+        ("LenderPool", "asset", "PlatformCoin"),
+        ("LenderPool", "creditBook", "CreditBook"),
+        ("CreditBook", "coin", "PlatformCoin"),
+        ("CreditBook", "pool", "LenderPool"),
+        ("CreditBook", "authority", "AccessManager"),
+        ("PurchaseEscrow", "coin", "PlatformCoin"),
+        ("PurchaseEscrow", "saleHook", "CreditBook"),
+        ("PurchaseEscrow", "authority", "AccessManager"),
+    ):
+        assert await read(engine, manifest, contract, getter) == addresses[other]
     assert Manifest.load(settings.manifest_path) == manifest
 
 
@@ -76,12 +82,37 @@ async def test_the_manifest_file_has_the_documented_shape(tester: Engine, tmp_pa
         "roles",
         "accounts",
     ]
-    assert list(written["contracts"]) == ["AccessManager", "PlatformCoin", "PurchaseEscrow"]
-    assert written["roles"]["MINTER"] == {"id": 1, "members": [written["accounts"]["treasury"]]}
+    assert list(written["contracts"]) == [
+        "AccessManager",
+        "PlatformCoin",
+        "LenderPool",
+        "CreditBook",
+        "PurchaseEscrow",
+    ]
+    treasury, risk = written["accounts"]["treasury"], written["accounts"]["risk"]
+    assert written["roles"]["MINTER"] == {
+        "id": 1,
+        "members": [treasury],
+        "delays": {treasury: 0},
+        "functions": {"PlatformCoin": ["mint"]},
+    }
+    assert written["roles"]["CAPS"] == {
+        "id": 12,
+        "members": [risk],
+        "delays": {risk: DAY},
+        "functions": {"CreditBook": ["setCaps"]},
+    }
 
 
 async def test_the_constitution_is_in_force(engine: Engine, tmp_path: Path) -> None:
-    settings = settings_in(tmp_path, mint_capacity=5_000_000, mint_refill_per_second=7)
+    settings = settings_in(
+        tmp_path,
+        mint_capacity=5_000_000,
+        mint_refill_per_second=7,
+        credit_line_cap=1_000,
+        credit_principal_cap=20_000,
+        credit_reserve_bps=500,
+    )
     manifest = await deploy(engine, seed, settings, bridge_url=BRIDGE)
     accounts = manifest.accounts
 
@@ -89,19 +120,32 @@ async def test_the_constitution_is_in_force(engine: Engine, tmp_path: Path) -> N
         account = await read(engine, manifest, "PlatformCoin", "accountOf", address)
         return account["kinds"], account["memberUntil"]
 
-    assert await standing(manifest.contracts["PurchaseEscrow"].address) == (16, ENDLESS)
+    for name in ("LenderPool", "CreditBook", "PurchaseEscrow"):
+        assert await standing(manifest.contracts[name].address) == (16, ENDLESS)
     for name in ("operator", "fee_receiver", "treasury"):
         assert await standing(accounts[name]) == (8, ENDLESS)
     limit = await read(engine, manifest, "PlatformCoin", "mintLimitOf", accounts["treasury"])
     assert limit == (5_000_000, 7, 5_000_000)
+    assert await read(engine, manifest, "CreditBook", "lineCap") == 1_000
+    totals = await read(engine, manifest, "CreditBook", "totals")
+    assert (totals["principalCap"], totals["reserveBps"]) == (20_000, 500)
+    escrow = manifest.contracts["PurchaseEscrow"].address
+    assert await read(engine, manifest, "CreditBook", "isSalesSource", escrow) is True
     members = {name: role.members for name, role in manifest.roles.items()}
     assert members == {
+        "ADMIN": [accounts["admin"]],
         "MINTER": [accounts["treasury"]],
         "REGISTRAR": [accounts["operator"]],
         "COMPLIANCE": [accounts["operator"]],
         "ENFORCER": [accounts["enforcer"]],
         "GUARDIAN": [accounts["operator"]],
         "TREASURER": [accounts["admin"]],
+        "UNDERWRITER": [accounts["underwriter"]],
+        "SERVICER": [accounts["servicer"]],
+        "RISK": [accounts["risk"]],
+        "CAPS": [accounts["risk"]],
+        "ARBITER": [accounts["arbiter"]],
+        "STEWARD": [accounts["steward"]],
     }
 
 
@@ -112,7 +156,6 @@ async def test_the_constitution_is_in_force(engine: Engine, tmp_path: Path) -> N
         ("admit", ("{buyer}", 1, ENDLESS), "operator"),
         ("freeze", ("{buyer}", "0x" + "00" * 32), "operator"),
         ("pause", (), "operator"),
-        ("setMintLimit", ("{buyer}", 1, 1), "admin"),
     ],
 )
 async def test_only_the_account_with_the_role_may_call(
@@ -126,7 +169,7 @@ async def test_only_the_account_with_the_role_may_call(
     data = codec.encode(function, *(buyer if a == "{buyer}" else a for a in arguments))
     statuses = {
         name: (await send(tester, seed.platform(name), to=coin, data=data))["status"]
-        for name in ("fee_receiver", "admin", "treasury", "operator", "enforcer")
+        for name in PLATFORM_KEYS
         if name != account
     }
     assert set(statuses.values()) == {"0x0"}
@@ -150,7 +193,7 @@ async def test_a_lost_manifest_is_written_again_from_the_chain(
     manifest = await deploy(engine, seed, settings, bridge_url=BRIDGE)
     settings.manifest_path.unlink()
     assert await deploy(engine, seed, settings, bridge_url=BRIDGE) == manifest
-    assert await height(engine) == 4
+    assert await height(engine) == WHOLE_SET
 
 
 async def test_a_change_of_url_is_written_and_sends_nothing(tester: Engine, tmp_path: Path) -> None:
@@ -158,7 +201,7 @@ async def test_a_change_of_url_is_written_and_sends_nothing(tester: Engine, tmp_
     await deploy(tester, seed, settings, bridge_url=BRIDGE)
     await deploy(tester, seed, settings, bridge_url="https://pay.example")
     assert Manifest.load(settings.manifest_path).bridge_url == "https://pay.example"
-    assert await height(tester) == 4
+    assert await height(tester) == WHOLE_SET
 
 
 class LosesAnswers:
@@ -201,8 +244,8 @@ async def test_a_deployment_interrupted_at_any_step_is_resumed(
         await deploy(broken, seed, settings, bridge_url=BRIDGE)
     assert not settings.manifest_path.exists()
     manifest = await deploy(engine, seed, settings, bridge_url=BRIDGE)
-    assert await height(engine) == 4
-    assert [contract.block for contract in manifest.contracts.values()] == [1, 2, 3]
+    assert await height(engine) == WHOLE_SET
+    assert [contract.block for contract in manifest.contracts.values()] == [1, 2, 3, 4, 5]
     assert manifest.roles["MINTER"].members == [manifest.accounts["treasury"]]
 
 
@@ -213,17 +256,26 @@ async def test_what_an_administrator_has_changed_is_not_put_back(
     manifest = await deploy(tester, seed, settings, bridge_url=BRIDGE)
     admin, accounts = seed.platform("admin"), manifest.accounts
     manager, coin = ContractCodec("AccessManager"), ContractCodec("PlatformCoin")
-    for contract, data in (
-        ("AccessManager", manager.encode("revokeRole", 2, accounts["operator"])),
-        ("PlatformCoin", coin.encode("setMintLimit", accounts["treasury"], 0, 0)),
-    ):
-        address = manifest.contracts[contract].address
-        assert (await send(tester, admin, to=address, data=data))["status"] == "0x1"
+    address = manifest.contracts["AccessManager"].address
+    changes = (
+        (address, manager.encode("revokeRole", 2, accounts["operator"])),
+        (
+            manifest.contracts["PlatformCoin"].address,
+            coin.encode("setMintLimit", accounts["treasury"], 0, 0),
+        ),
+    )
+    for target, data in changes:
+        schedule = manager.encode("schedule", target, data, 0)
+        receipt = await send(tester, admin, to=address, data=schedule)
+        assert receipt["status"] == "0x1"
+    await tester.set_time(await tester.now() + DAY)
+    for target, data in changes:
+        assert (await send(tester, admin, to=target, data=data))["status"] == "0x1"
     again = await deploy(tester, seed, settings, bridge_url=BRIDGE)
     assert again.roles["REGISTRAR"].members == []
     limit = await read(tester, again, "PlatformCoin", "mintLimitOf", accounts["treasury"])
     assert limit == (0, 0, 0)
-    assert await height(tester) == 6
+    assert await height(tester) == WHOLE_SET + 2 * len(changes)
 
 
 async def test_a_manifest_of_another_chain_id_is_refused(tester: Engine, tmp_path: Path) -> None:
@@ -250,8 +302,27 @@ async def _deploy_on_new_chain(settings: Settings) -> None:
     try:
         await deploy(engine, seed, settings, bridge_url=BRIDGE)
     finally:
-        assert await height(engine) in (0, 4)
+        assert await height(engine) in (0, WHOLE_SET)
         await engine.stop()
+
+
+async def test_a_contract_of_another_set_at_the_address_is_refused(
+    tester: Engine, tmp_path: Path
+) -> None:
+    """The code is that of the pool; what its constructor was given is not."""
+    admin = seed.platform("admin")
+    addresses = [contract_address(admin.address, nonce) for nonce in range(5)]
+    stray = seed.managed(0).address
+    for name, arguments in (
+        ("AccessManager", (admin.address,)),
+        ("PlatformCoin", (addresses[0],)),
+        ("LenderPool", (addresses[1], stray)),
+    ):
+        data = ContractCodec(name).encode_constructor(*arguments)
+        receipt = await send(tester, admin, to=None, data=data, gas=10_000_000)
+        assert receipt["status"] == "0x1"
+    with pytest.raises(DeploymentError, match=f"LenderPool at .* has {stray} as its creditBook"):
+        await deploy(tester, seed, settings_in(tmp_path), bridge_url=BRIDGE)
 
 
 async def test_other_code_at_the_address_is_refused(tester: Engine, tmp_path: Path) -> None:
@@ -286,6 +357,31 @@ def test_a_manifest_that_is_not_understood_is_refused(
         Manifest.load(path)
 
 
+async def test_a_manifest_of_the_earlier_set_of_contracts_is_refused_in_words(
+    tester: Engine, tmp_path: Path
+) -> None:
+    settings = settings_in(tmp_path)
+    await deploy(tester, seed, settings, bridge_url=BRIDGE)
+    written = json.loads(settings.manifest_path.read_text())
+    for name in ("LenderPool", "CreditBook"):
+        del written["contracts"][name]
+    settings.manifest_path.write_text(json.dumps(written))
+    with pytest.raises(DeploymentError, match="earlier set of contracts, without LenderPool and"):
+        await deploy(tester, seed, settings, bridge_url=BRIDGE)
+
+
+async def test_a_manifest_with_fields_of_a_later_version_is_read(
+    tester: Engine, tmp_path: Path
+) -> None:
+    settings = settings_in(tmp_path)
+    manifest = await deploy(tester, seed, settings, bridge_url=BRIDGE)
+    written = json.loads(settings.manifest_path.read_text())
+    written["added_later"] = {"anything": 1}
+    written["roles"]["MINTER"]["added_later"] = 1
+    settings.manifest_path.write_text(json.dumps(written))
+    assert Manifest.load(settings.manifest_path) == manifest
+
+
 def test_a_missing_manifest_is_said_plainly(tmp_path: Path) -> None:
     with pytest.raises(DeploymentError, match="no manifest at"):
         Manifest.load(tmp_path / "network.json")
@@ -295,7 +391,7 @@ async def test_addresses_follow_from_the_admin_alone(tester: Engine, tmp_path: P
     manifest = await deploy(tester, seed, settings_in(tmp_path), bridge_url=BRIDGE)
     admin = SealedSeed(b"\x05" * 32).platform("admin").address
     assert [contract.address for contract in manifest.contracts.values()] == [
-        contract_address(admin, nonce) for nonce in range(3)
+        contract_address(admin, nonce) for nonce in range(5)
     ]
 
 
