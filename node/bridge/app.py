@@ -16,11 +16,14 @@ from starlette.exceptions import HTTPException
 from node.bridge import (
     accounts,
     api_keys,
+    credit_lines,
+    credit_offers,
     events,
     health,
     network,
     operations,
     pay,
+    pool,
     problems,
     purchases,
     reconciliation,
@@ -45,7 +48,7 @@ from node.store import Store
 from node.store.ids import Ids
 
 _DESCRIPTION = """\
-A marketplace's own coin, and purchases paid through escrow.
+A marketplace's own coin, purchases paid through escrow, and credit lines repaid out of sales.
 
 * **Amounts** are strings of atomic units (10^-6 coin), **times** RFC 3339 in UTC.
 * Every POST needs an **Idempotency-Key**: the same key and request again has no second effect.
@@ -98,6 +101,8 @@ def create_app(
         key_ring=KeyRing(store, monotonic),
         coin=ContractCodec("PlatformCoin"),
         escrow=ContractCodec("PurchaseEscrow"),
+        book=ContractCodec("CreditBook"),
+        pool=ContractCodec("LenderPool"),
     )
 
     @asynccontextmanager
@@ -123,6 +128,9 @@ def create_app(
         redemptions,
         transfers,
         purchases,
+        credit_offers,  # before the lines, whose ids its path would be taken for
+        credit_lines,
+        pool,
         operations,
         events,
         api_keys,

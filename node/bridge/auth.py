@@ -17,7 +17,8 @@ from node.bridge.rows import table
 from node.store import Store
 from node.store.models import ApiKey, Merchant
 
-Scope = Literal["read", "accounts", "money", "purchases", "keys"]
+# "credit": what sellers and lenders do; "desk": the platform's own part, offers and the reserve.
+Scope = Literal["read", "accounts", "money", "purchases", "credit", "desk", "keys"]
 ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
 KEY_PREFIX = "plz_"
 

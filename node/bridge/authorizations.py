@@ -1,4 +1,5 @@
-"""EIP-3009 authorizations: made for managed accounts, checked for external ones.
+"""What members sign: EIP-3009 authorizations and the contracts' intents (EIP-712), made for managed
+accounts, checked for external ones.
 
 A wrong signature is refused here, before it costs an operation. Only keys can sign (65 bytes): the
 EIP-1271 signature of a contract account is for the chain to judge, and such an account acts on
@@ -7,6 +8,7 @@ chain by itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +19,7 @@ from sqlalchemy.engine import Row
 
 from node.bridge.context import Context
 from node.bridge.problems import Problem
-from node.bridge.values import SignedAuthorization
+from node.bridge.values import SignedAuthorization, SignedIntent
 from node.chain.typed_data import receive_authorization_digest, transfer_authorization_digest
 
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
@@ -73,11 +75,7 @@ def authorization_for(
     if account.managed_index is None:
         return checked(context, payment, given, now)
     if given is not None:
-        raise Problem(
-            "invalid_request",
-            f"the key of the account {account.id} is managed by the node, which signs for it",
-            param="signature",
-        )
+        raise _managed(account)
     signer = context.seed.managed(account.managed_index)
     signature = signer.sign_hash(payment.digest(context, 0, valid_before))
     return SignedAuthorization(
@@ -124,6 +122,79 @@ def checked(
             param="signature",
         )
     return given
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What a member wants a contract to do.
+
+    Attributes:
+        kind: primary type of the EIP-712 message.
+        signer: the member's address.
+        message: what is signed, without the deadline; amounts as decimal strings.
+        digest: the hash that is signed, by the deadline.
+    """
+
+    kind: str
+    signer: str
+    message: Mapping[str, str]
+    digest: Callable[[int], bytes]
+
+
+def intent_for(
+    context: Context,
+    account: Row[Any],
+    intent: Intent,
+    given: SignedIntent | None,
+    *,
+    deadline: int,
+    now: int,
+) -> SignedIntent:
+    """Return an account's signed intent.
+
+    Args:
+        given: what came with the request; for an external account only.
+        deadline: of an intent signed here; it is valid before that.
+        now: the chain's time.
+
+    Raises:
+        Problem: signature_required (with what is to be signed), signature_invalid, invalid_request.
+    """
+    if account.managed_index is not None:
+        if given is not None:
+            raise _managed(account)
+        signature = context.seed.managed(account.managed_index).sign_hash(intent.digest(deadline))
+        return SignedIntent(signature="0x" + signature.hex(), deadline=deadline)
+    if given is None:
+        raise Problem(
+            "signature_required",
+            f"{intent.signer} has to sign {intent.kind} with these values and a deadline (EIP-712)",
+            param="signed",
+            to_sign={"primary_type": intent.kind, **intent.message},
+        )
+    if now >= given.deadline:
+        raise Problem(
+            "signature_invalid",
+            f"the deadline of the signature is {given.deadline}, and the chain's time is {now}",
+            param="signed.deadline",
+        )
+    signer = _signer_of(intent.digest(given.deadline), bytes.fromhex(given.signature[2:]))
+    if signer != intent.signer:
+        raise Problem(
+            "signature_invalid",
+            f"the signature is {'nobody' if signer is None else signer}'s for this {intent.kind},"
+            f" not {intent.signer}'s",
+            param="signed.signature",
+        )
+    return given
+
+
+def _managed(account: Row[Any]) -> Problem:
+    return Problem(
+        "invalid_request",
+        f"the key of the account {account.id} is managed by the node, which signs for it",
+        param="signature",
+    )
 
 
 def _signer_of(digest: bytes, signature: bytes) -> str | None:

@@ -39,6 +39,8 @@ class Context:
     key_ring: KeyRing
     coin: ContractCodec
     escrow: ContractCodec
+    book: ContractCodec
+    pool: ContractCodec
 
     def wall_now(self) -> int:
         """UTC unix seconds, for `created_at` and its like; deadlines are the chain clock's."""
@@ -51,6 +53,14 @@ class Context:
     @property
     def escrow_address(self) -> str:
         return self.manifest.contracts["PurchaseEscrow"].address
+
+    @property
+    def book_address(self) -> str:
+        return self.manifest.contracts["CreditBook"].address
+
+    @property
+    def pool_address(self) -> str:
+        return self.manifest.contracts["LenderPool"].address
 
 
 def context_of(request: Request) -> Context:

@@ -47,20 +47,23 @@ from node.chain.typed_data import order_hash as hash_of_terms
 from node.chain.typed_data import refund_nonce
 from node.settings import DAY
 from node.store import models
-from node.store.models import OperationStatus, PurchaseStatus
+from node.store.models import DisputeState, OperationStatus, PurchaseStatus
 
 router = APIRouter(prefix="/purchases", tags=["purchases"])
 
 _MAX_SECONDS = 100 * 365 * DAY
 
 _PURCHASES, _ORDERS = table(models.Purchase), table(models.EscrowOrder)
-_OF_ORDER = ("held", "released", "fee", "refunded", "voided", "reclaimed")
+_OF_ORDER = ("held", "released", "fee", "repayment", "refunded", "voided", "reclaimed")
 _FIND_ORDER = owned(models.Purchase, bindparam("its_merchant")).where(
     _PURCHASES.c.order_id == bindparam("its_order")
 )
 # A purchase and its escrow order in one row; the order's columns are None while there is none.
 _WITH_ORDER = select(
-    _PURCHASES, _ORDERS.c.dispute_deadline, *(_ORDERS.c[name] for name in _OF_ORDER)
+    _PURCHASES,
+    _ORDERS.c.dispute_deadline,
+    _ORDERS.c.dispute,
+    *(_ORDERS.c[name] for name in _OF_ORDER),
 ).outerjoin(_ORDERS, _ORDERS.c.order_hash == _PURCHASES.c.order_hash)
 _FIND = _WITH_ORDER.where(_PURCHASES.c.id == bindparam("its_id"))
 _FIND_OWN = _FIND.where(_PURCHASES.c.merchant_id == bindparam("its_merchant"))
@@ -192,6 +195,8 @@ class Purchase(Output):
         "refunded",
         "voided",
         "reclaimed",
+        "disputed",
+        "resolved",
     ]
     error: str | None = Field(description="of the last failed operation")
     tracking: str | None
@@ -200,13 +205,16 @@ class Purchase(Output):
     held: Amount
     released: Amount
     fee: Amount = Field(description="part of what was released")
+    repayment: Amount = Field(description="another part: to the seller's credit line")
     refunded: Amount
     voided: Amount
     reclaimed: Amount
     dispute_window: int = Field(description="seconds after delivery")
     authorize_before: Time
     reclaim_after: Time
-    dispute_deadline: Time | None = Field(description="from then on it can be released")
+    dispute_deadline: Time | None = Field(
+        description="from then on it can be released; in a dispute: the end of its arbitration"
+    )
     created_at: Time
     authorized_at: Time | None = Field(description="this and the following: by the chain's clock")
     shipped_at: Time | None
@@ -232,6 +240,7 @@ class Purchase(Output):
                     "held": "12500000",
                     "released": "0",
                     "fee": "0",
+                    "repayment": "0",
                     "refunded": "0",
                     "voided": "0",
                     "reclaimed": "0",
@@ -262,6 +271,7 @@ class Totals(Output):
     held: Amount
     released: Amount
     fee: Amount
+    repayment: Amount
     refunded: Amount
     voided: Amount
     reclaimed: Amount
@@ -275,6 +285,7 @@ class Totals(Output):
                     "held": "12500000",
                     "released": "0",
                     "fee": "0",
+                    "repayment": "0",
                     "refunded": "0",
                     "voided": "0",
                     "reclaimed": "0",
@@ -547,7 +558,8 @@ def release_purchase(
         Problem: not_found, invalid_state, dispute_window_open, amount_too_large, operation_pending.
     """
     purchase = find_purchase(session, merchant_id, purchase_id)
-    if not purchase.held or not purchase.dispute_deadline:
+    disputed = purchase.dispute == DisputeState.OPEN
+    if not purchase.held or not purchase.dispute_deadline or disputed:
         raise _wrong_state(purchase, "released")
     if now < purchase.dispute_deadline:
         raise Problem(
@@ -802,6 +814,7 @@ def _show(context: Context, row: Row[Any]) -> Purchase:
         held=row.held or 0,
         released=row.released or 0,
         fee=row.fee or 0,
+        repayment=row.repayment or 0,
         refunded=row.refunded or 0,
         voided=row.voided or 0,
         reclaimed=row.reclaimed or 0,

@@ -18,10 +18,31 @@ router = APIRouter(prefix="/reconciliation", tags=["operations"])
 
 
 class Drift(Output):
-    subject: str = Field(description="supply, escrow, an address, an order hash or a purchase id")
+    subject: str = Field(
+        description="supply, escrow, credit, pool, an address, an order hash or a purchase id"
+    )
     what: str
     actual: int | str | bool = Field(description="what the chain says")
     expected: int | str | bool = Field(description="what the database says")
+
+
+class CreditFigures(Output):
+    """All credit lines and the lender pool."""
+
+    principal: str = Field(description="of all lines")
+    interest: str = Field(description="owed by all lines, rounded down")
+    reserve: str = Field(description="first-loss reserve")
+    drawn: str
+    principal_repaid: str
+    interest_paid: str
+    repaid_by_sales: str = Field(description="part of what was repaid or recovered")
+    waived: str
+    written_off: str
+    recovered: str
+    book_value: str = Field(description="what lenders own in lines")
+    pool_cash: str
+    shares: str
+    share_price: str = Field(description="coin that 10^12 shares are worth")
 
 
 class Reconciliation(Output):
@@ -35,6 +56,7 @@ class Reconciliation(Output):
     held: str
     claimable: str
     unattributed: str = Field(description="coin of the escrow that belongs to no order")
+    credit: CreditFigures
     drift: list[Drift]
 
     model_config = ConfigDict(
@@ -52,6 +74,22 @@ class Reconciliation(Output):
                     "held": "12500000",
                     "claimable": "0",
                     "unattributed": "0",
+                    "credit": {
+                        "principal": "9000000",
+                        "interest": "12345",
+                        "reserve": "1000000",
+                        "drawn": "10000000",
+                        "principal_repaid": "1000000",
+                        "interest_paid": "2000",
+                        "repaid_by_sales": "1002000",
+                        "waived": "0",
+                        "written_off": "0",
+                        "recovered": "0",
+                        "book_value": "9012345",
+                        "pool_cash": "11002000",
+                        "shares": "20000000000000",
+                        "share_price": "1000717",
+                    },
                     "drift": [],
                 }
             ]

@@ -27,6 +27,7 @@ MAX_TIME = 2**40 - 1  # the coin and the escrow keep times in 40 bits
 KINDS = {"buyer": 1, "seller": 2, "lender": 4, "operator": 8, "system": 16}
 
 _AMOUNT = re.compile(r"[1-9][0-9]{0,28}", re.ASCII)
+_SHARES = re.compile(r"[1-9][0-9]{0,38}", re.ASCII)  # more than a pool of all coin would have
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -98,7 +99,17 @@ _TOTAL_SCHEMA = {"type": "string", "pattern": "^(0|[1-9][0-9]*)$", "examples": [
 _CHANGE_SCHEMA = {"type": "string", "pattern": "^(0|-?[1-9][0-9]*)$", "examples": ["-12500000"]}
 _TIME_SCHEMA = {"type": "string", "format": "date-time", "examples": ["2026-01-31T09:15:00Z"]}
 
+
+def _parse_shares(value: Any) -> int:
+    if not isinstance(value, str) or not _SHARES.fullmatch(value):
+        raise ValueError('shares are a string of whole units, such as "250000000000000"')
+    return int(value)
+
+
+_SHARES_SCHEMA = {"type": "string", "pattern": "^[1-9][0-9]{0,38}$", "examples": ["250000000000"]}
+
 # In requests.
+SharesIn = Annotated[int, BeforeValidator(_parse_shares), WithJsonSchema(_SHARES_SCHEMA)]
 AmountIn = Annotated[int, BeforeValidator(_parse_amount), WithJsonSchema(_AMOUNT_SCHEMA)]
 TimeIn = Annotated[int, BeforeValidator(_parse_time), WithJsonSchema(_TIME_SCHEMA)]
 Address = Annotated[
@@ -134,6 +145,13 @@ class SignedAuthorization(Input):
     signature: Signature
     valid_after: UnixTime = 0
     valid_before: UnixTime
+
+
+class SignedIntent(Input):
+    """An EIP-712 intent a member signed; what it says follows from the request."""
+
+    signature: Signature
+    deadline: UnixTime
 
 
 def kind_bits(kinds: list[Kind]) -> int:

@@ -1,6 +1,7 @@
-"""The EIP-712 messages of the coin and the escrow, hashed without asking a chain.
+"""The EIP-712 messages of the contracts, hashed without asking a chain.
 
-They say what `PlatformCoin` and `PurchaseEscrow` compute on chain; tests compare the two. Values
+They say what `PlatformCoin`, `PurchaseEscrow`, `CreditBook` and `LenderPool` compute on chain;
+tests compare the two. Values
 are as in `node.chain.codec`: addresses and bytes32 as 0x-prefixed hex, numbers as int.
 """
 
@@ -17,6 +18,10 @@ COIN_NAME = "Plaza Coin"
 COIN_VERSION = "1"
 ESCROW_NAME = "Plaza PurchaseEscrow"
 ESCROW_VERSION = "1"
+BOOK_NAME = "Plaza CreditBook"
+BOOK_VERSION = "1"
+POOL_NAME = "Plaza LenderPool"
+POOL_VERSION = "1"
 
 _DOMAIN_TYPEHASH = keccak(
     text="EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
@@ -45,6 +50,31 @@ _TERMS_TYPEHASH = keccak(
     text=f"Terms({','.join(f'{kind} {name}' for name, kind in _TERMS.items())})"
 )
 _TERMS_TYPES = ("bytes32", *_TERMS.values())
+
+_OFFER = {
+    "seller": "address",
+    "underwriter": "address",
+    "limit": "uint72",
+    "aprBps": "uint16",
+    "drawFeeBps": "uint16",
+    "holdbackBps": "uint16",
+    "termDays": "uint16",
+    "expires": "uint40",
+    "disclosureHash": "bytes32",
+    "modelHash": "bytes32",
+    "nonce": "uint256",
+}
+_OFFER_TYPEHASH = keccak(
+    text=f"Offer({','.join(f'{kind} {name}' for name, kind in _OFFER.items())})"
+)
+_OFFER_TYPES = ("bytes32", *_OFFER.values())
+_ACCEPTANCE_TYPEHASH = keccak(text="Acceptance(bytes32 offerHash,uint256 nonce,uint256 deadline)")
+_DRAW_TYPEHASH = keccak(text="Draw(address seller,uint256 amount,uint256 nonce,uint256 deadline)")
+_REDEMPTION_TYPEHASH = keccak(
+    text="Redemption(address owner,uint256 shares,uint256 nonce,uint256 deadline)"
+)
+
+_MEMBER_INTENT_TYPES = ("bytes32", "address", "uint256", "uint256", "uint256")
 
 
 def transfer_authorization_digest(
@@ -100,6 +130,66 @@ def order_hash(*, chain_id: int, escrow: str, terms: Mapping[str, Any]) -> str:
 def refund_nonce(order_hash: str, refund_ref: str) -> str:
     """Return the EIP-3009 nonce that pays the refund `refund_ref` of an order, and no other."""
     return "0x" + keccak(_word(order_hash) + _word(refund_ref)).hex()
+
+
+def offer_hash(*, chain_id: int, book: str, offer: Mapping[str, Any]) -> str:
+    """Return the hash of a credit offer, as the credit book's `hashOffer` does; it is also what
+    the underwriter signs.
+
+    Raises:
+        KeyError: a field of the offer is missing.
+        eth_abi.exceptions.EncodingError: a value does not fit its type.
+    """
+    values = [
+        _word(offer[name]) if kind == "bytes32" else offer[name] for name, kind in _OFFER.items()
+    ]
+    struct_hash = keccak(default_codec.encode(_OFFER_TYPES, (_OFFER_TYPEHASH, *values)))
+    return "0x" + _digest(_book_domain(chain_id, book), struct_hash).hex()
+
+
+def acceptance_digest(
+    *, chain_id: int, book: str, offer_hash: str, nonce: int, deadline: int
+) -> bytes:
+    """Return what a seller signs to accept a credit offer."""
+    types = ("bytes32", "bytes32", "uint256", "uint256")
+    values = (_ACCEPTANCE_TYPEHASH, _word(offer_hash), nonce, deadline)
+    return _digest(_book_domain(chain_id, book), keccak(default_codec.encode(types, values)))
+
+
+def draw_digest(
+    *, chain_id: int, book: str, seller: str, amount: int, nonce: int, deadline: int
+) -> bytes:
+    """Return what a seller signs to draw on its credit line."""
+    values = (_DRAW_TYPEHASH, seller, amount, nonce, deadline)
+    struct_hash = keccak(default_codec.encode(_MEMBER_INTENT_TYPES, values))
+    return _digest(_book_domain(chain_id, book), struct_hash)
+
+
+def redemption_digest(
+    *, chain_id: int, pool: str, owner: str, shares: int, nonce: int, deadline: int
+) -> bytes:
+    """Return what a lender signs to give shares of the pool back for coin."""
+    values = (_REDEMPTION_TYPEHASH, owner, shares, nonce, deadline)
+    struct_hash = keccak(default_codec.encode(_MEMBER_INTENT_TYPES, values))
+    return _digest(_domain_separator(POOL_NAME, POOL_VERSION, chain_id, pool), struct_hash)
+
+
+def repayment_nonce(seller: str, ref: str) -> str:
+    """Return the EIP-3009 nonce that pays the repayment `ref` of a seller's line, and no other."""
+    return "0x" + keccak(default_codec.encode(("address", "bytes32"), (seller, _word(ref)))).hex()
+
+
+def intent_nonce(ref: str) -> int:
+    """Return the nonce of an intent that stands alone: the first of a key that `ref` names.
+
+    A nonce is a key (upper 192 bits) and a counter from 0 (lower 64 bits). With a key of its own an
+    intent waits for no other, and the contract takes it once.
+    """
+    return int.from_bytes(_word(ref)[:24]) << 64
+
+
+def _book_domain(chain_id: int, book: str) -> bytes:
+    return _domain_separator(BOOK_NAME, BOOK_VERSION, chain_id, book)
 
 
 def _coin_digest(chain_id: int, coin: str, values: tuple[Any, ...]) -> bytes:

@@ -66,9 +66,18 @@ GAS_LIMITS = {
     "transfer.send": 1_000_000,
     "purchase.authorize": 1_000_000,
     "purchase.deliver": 300_000,
-    "purchase.release": 500_000,
+    # The escrow keeps 310,000 ready for the credit book, whether or not it needs them.
+    "purchase.release": 900_000,
     "purchase.void": 500_000,
     "purchase.refund": 1_000_000,
+    "credit_offer.accept": 1_000_000,
+    "draw.send": 1_000_000,
+    "repayment.send": 1_000_000,
+    "pool_deposit.send": 1_000_000,
+    "pool_withdrawal.send": 1_000_000,
+    "reserve_funding.mint": 300_000,
+    "reserve_funding.approve": 200_000,
+    "reserve_funding.fund": 300_000,
 }
 DEFAULT_GAS_LIMIT = 1_000_000
 

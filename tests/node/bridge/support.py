@@ -53,7 +53,7 @@ def a_manifest() -> Manifest:
     def contract(number: int) -> dict[str, Any]:
         return {"address": f"0x{number:040x}", "artifact_hash": "0x" + "ab" * 32, "block": 1}
 
-    names = ("admin", "treasury", "operator", "enforcer", "fee_receiver")
+    names = ("admin", "treasury", "operator", "enforcer", "fee_receiver", "underwriter")
     return Manifest.model_validate(
         {
             "version": 1,
@@ -67,6 +67,8 @@ def a_manifest() -> Manifest:
                 "AccessManager": contract(0x1001),
                 "PlatformCoin": contract(0x1002),
                 "PurchaseEscrow": contract(0x1003),
+                "CreditBook": contract(0x1004),
+                "LenderPool": contract(0x1005),
             },
             "roles": {},
             "accounts": {name: SEED.platform(name).address for name in names},

@@ -326,7 +326,7 @@ async def test_a_frozen_seller_is_paid_by_a_claimable_that_it_claims_later(
     assert shop.get(Purchase, purchase.id).status == PurchaseStatus.RELEASED
     shop.act_on_account(seller, "unfreeze")
     await worker.settle()
-    data = platform.escrow.encode("claim")
+    data = platform.escrow.encode("claim", seller.address)
     await platform.send(shop.signer(seller), platform.escrow_address, data)
     await worker.index()
     assert shop.get(Claimable, seller.address).amount == 0

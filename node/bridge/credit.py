@@ -1,0 +1,105 @@
+"""What the credit resources have in common: lines and totals as indexed, and references."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.engine import Row
+from sqlalchemy.orm import Session
+
+from node.bridge.problems import Problem
+from node.bridge.rows import owned, table
+from node.index.credit import TOTALS_ID, line_of
+from node.index.credit_line import Line
+from node.store import models
+from node.store.models import MoveStatus
+
+CreditMove = (
+    type[models.Draw]
+    | type[models.Repayment]
+    | type[models.PoolDeposit]
+    | type[models.PoolWithdrawal]
+    | type[models.ReserveFunding]
+)
+
+_LINES = table(models.CreditLine)
+_MEMBERS = table(models.Member)
+_CASH = select(_MEMBERS.c.balance).where(_MEMBERS.c.address == bindparam("its_address"))
+_FIND_LINE = select(_LINES).where(_LINES.c.seller == bindparam("its_seller"))
+
+
+def find_line(session: Session, seller: str) -> Row[Any] | None:
+    """A seller's line as of its newest log."""
+    return session.execute(_FIND_LINE, {"its_seller": seller}).one_or_none()
+
+
+def line_now(row: Row[Any], now: int) -> Line:
+    """The line of a row, brought to the chain's time."""
+    line = line_of(dict(row._mapping))
+    # The worker's word on the time may be a little behind the newest block.
+    line.advance(max(now, line.accrued_at))
+    return line
+
+
+def totals_of(session: Session) -> dict[str, Any]:
+    """The totals of all lines; zeros before the first log."""
+    return _one(session, models.CreditTotals)
+
+
+def pool_of(session: Session) -> dict[str, Any]:
+    """The totals of the lender pool; zeros before the first log."""
+    return _one(session, models.PoolTotals)
+
+
+def _one(
+    session: Session, model: type[models.CreditTotals] | type[models.PoolTotals]
+) -> dict[str, Any]:
+    rows = table(model)
+    row = session.execute(select(rows).where(rows.c.id == TOTALS_ID)).mappings().one_or_none()
+    return dict.fromkeys(rows.columns.keys(), 0) if row is None else dict(row)
+
+
+def refuse_taken_reference(
+    session: Session, model: CreditMove, merchant_id: str, reference: str, account_id: str | None
+) -> None:
+    """A reference stands for one intention of an account. One that failed is free again.
+
+    Raises:
+        Problem: reference_taken, naming the resource that has it.
+    """
+    moves = table(model)
+    statement = owned(model, merchant_id).where(
+        moves.c.reference == reference,
+        moves.c.status.not_in((MoveStatus.FAILED, MoveStatus.CANCELED)),
+    )
+    if account_id is not None:
+        statement = statement.where(moves.c.account_id == account_id)
+    taken = session.execute(statement).one_or_none()
+    if taken is not None:
+        raise Problem(
+            "reference_taken",
+            f"{taken.id} ({taken.status}) has the reference {reference!r}",
+            param="reference",
+            resource_id=taken.id,
+        )
+
+
+def pending(session: Session, model: CreditMove, column: str, account_id: str | None = None) -> int:
+    """The sum of a column over what was asked for and the chain has not done yet.
+
+    Args:
+        account_id: None for all accounts, of all merchants.
+    """
+    moves = table(model)
+    statement = select(moves.c[column]).where(moves.c.status == MoveStatus.PENDING)
+    if account_id is not None:
+        statement = statement.where(moves.c.account_id == account_id)
+    amounts: Iterable[int] = session.scalars(statement)
+    return sum(amounts)
+
+
+def cash_of(session: Session, pool: str) -> int:
+    """The pool's coin, as indexed."""
+    return session.scalar(_CASH, {"its_address": pool}) or 0
