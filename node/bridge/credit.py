@@ -27,6 +27,8 @@ CreditMove = (
 _LINES = table(models.CreditLine)
 _MEMBERS = table(models.Member)
 _CASH = select(_MEMBERS.c.balance).where(_MEMBERS.c.address == bindparam("its_address"))
+_BLOCKS = table(models.Block)
+_NEWEST_TIME = select(_BLOCKS.c.timestamp).order_by(_BLOCKS.c.number.desc()).limit(1)
 _FIND_LINE = select(_LINES).where(_LINES.c.seller == bindparam("its_seller"))
 
 
@@ -36,11 +38,16 @@ def find_line(session: Session, seller: str) -> Row[Any] | None:
 
 
 def line_now(row: Row[Any], now: int) -> Line:
-    """The line of a row, brought to the chain's time."""
+    """The line of a row, brought to a time that is not before its newest log."""
     line = line_of(dict(row._mapping))
-    # The worker's word on the time may be a little behind the newest block.
-    line.advance(max(now, line.accrued_at))
+    line.advance(now)
     return line
+
+
+def not_before_indexed(session: Session, now: int) -> int:
+    """The chain's time, no earlier than the newest indexed block: the clock's word may be a moment
+    older, and what was just told of a line must not be looked at from before it."""
+    return max(now, session.scalar(_NEWEST_TIME) or 0)
 
 
 def totals_of(session: Session) -> dict[str, Any]:

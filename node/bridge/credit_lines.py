@@ -25,7 +25,14 @@ from node.bridge.answers import answer
 from node.bridge.auth import Reader
 from node.bridge.authorizations import Intent, Payment, authorization_for, intent_for
 from node.bridge.context import Context, Ctx
-from node.bridge.credit import find_line, line_now, pending, refuse_taken_reference, totals_of
+from node.bridge.credit import (
+    find_line,
+    line_now,
+    not_before_indexed,
+    pending,
+    refuse_taken_reference,
+    totals_of,
+)
 from node.bridge.events import record
 from node.bridge.funds import available, refuse_unless_available
 from node.bridge.idempotency import CreditCommand, Outcome
@@ -271,6 +278,7 @@ def create_draw(
     row = _line_row(session, account, its_id)
     find_active(session, merchant_id, account.id, "id")
     refuse_taken_reference(session, models.Draw, merchant_id, request.reference, account.id)
+    now = not_before_indexed(session, now)
     line = line_now(row, now)
     _refuse_bad_standing(its_id, row, line, now)
     left = max(row.limit - line.principal, 0) - pending(session, models.Draw, "amount", account.id)
@@ -419,6 +427,7 @@ def create_repayment(
     row = _line_row(session, account, its_id)
     payer = find_active(session, merchant_id, request.payer or account.id, "payer")
     refuse_taken_reference(session, models.Repayment, merchant_id, request.reference, account.id)
+    now = not_before_indexed(session, now)
     line = line_now(row, now)
     if not _owed(row, line):
         raise Problem("nothing_owed", f"nothing is owed on the credit line {its_id}")
@@ -431,7 +440,7 @@ def create_repayment(
                 param="amount",
             )
         # With the interest of the time until it is in a block; the rest comes back.
-        line.advance(max(now, line.accrued_at) + DAY)
+        line.advance(now + DAY)
         value = _owed(row, line)
     ref = reference("plaza/repayment", account.id, request.reference)
     payment = Payment(
@@ -490,10 +499,12 @@ def create_repayment(
 
 def show_line(session: Session, merchant_id: str, its_id: str, now: int) -> CreditLine:
     account = find_account(session, merchant_id, _account_id(its_id))
+    now = not_before_indexed(session, now)
     return _show_line(_line_row(session, account, its_id), account.id, now)
 
 
 def list_lines(session: Session, merchant_id: str, query: ListQuery, now: int) -> Page[CreditLine]:
+    now = not_before_indexed(session, now)
     statement = (
         select(_LINES, _ACCOUNTS.c.id)
         .join(_ACCOUNTS, _ACCOUNTS.c.address == _LINES.c.seller)
@@ -584,7 +595,7 @@ def _show_line(row: Row[Any], account_id: str, now: int) -> CreditLine:
         **{name: getattr(row, name) for name in _TOTALS},
         offer_hash=row.offer_hash,
         opened_at=row.opened_at,
-        as_of=max(now, line.accrued_at),
+        as_of=now,
     )
 
 

@@ -19,7 +19,7 @@ from node.bridge.answers import answer
 from node.bridge.auth import Reader
 from node.bridge.authorizations import Intent, intent_for
 from node.bridge.context import Context, Ctx
-from node.bridge.credit import find_line, line_now, totals_of
+from node.bridge.credit import find_line, line_now, not_before_indexed, totals_of
 from node.bridge.events import record
 from node.bridge.idempotency import CreditCommand, DeskCommand, Outcome
 from node.bridge.operations import Call, queue, reference, refuse_if_pending
@@ -271,7 +271,7 @@ def _refuse_bad_standing(session: Session, seller: str, apr_bps: int, now: int) 
     row = find_line(session, seller)
     if row is None:
         return
-    line = line_now(row, now)
+    line = line_now(row, not_before_indexed(session, now))
     if line.status in (LineStatus.DEFAULTED, LineStatus.CHARGED_OFF) or line.past_due_since:
         raise Problem(
             "line_not_in_good_standing",

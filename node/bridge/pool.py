@@ -20,7 +20,14 @@ from node.bridge.answers import answer
 from node.bridge.auth import Reader
 from node.bridge.authorizations import Intent, Payment, authorization_for, intent_for
 from node.bridge.context import Context, Ctx
-from node.bridge.credit import cash_of, pending, pool_of, refuse_taken_reference, totals_of
+from node.bridge.credit import (
+    cash_of,
+    not_before_indexed,
+    pending,
+    pool_of,
+    refuse_taken_reference,
+    totals_of,
+)
 from node.bridge.events import record
 from node.bridge.funds import available, refuse_unless_available
 from node.bridge.idempotency import CreditCommand, DeskCommand, Outcome
@@ -345,7 +352,7 @@ def create_withdrawal(
             param="shares",
             limit=str(left),
         )
-    amount = assets_of(shares, *_worth(session, context, now))
+    amount = assets_of(shares, *_worth(session, context, not_before_indexed(session, now)))
     cash = available(session, context.pool_address)
     if amount > cash:
         raise Problem(
@@ -474,6 +481,7 @@ def fund_reserve(
 
 
 def show_pool(session: Session, context: Context, now: int) -> Pool:
+    now = not_before_indexed(session, now)
     totals, pool = totals_of(session), pool_of(session)
     shares, assets = _worth(session, context, now)
     cash = cash_of(session, context.pool_address)
@@ -501,14 +509,14 @@ def show_pool(session: Session, context: Context, now: int) -> Pool:
         principal_cap=totals["principal_cap"],
         line_cap=totals["line_cap"],
         draws_paused=totals["draws_paused"],
-        as_of=max(now, totals["domain_start"]),
+        as_of=now,
     )
 
 
 def list_positions(
     session: Session, context: Context, merchant_id: str, query: ListQuery, now: int
 ) -> Page[Position]:
-    shares, assets = _worth(session, context, now)
+    shares, assets = _worth(session, context, not_before_indexed(session, now))
     cash = max(available(session, context.pool_address), 0)
 
     def show(row: Row[Any]) -> Position:
@@ -544,7 +552,7 @@ def show_funding(session: Session, merchant_id: str, funding_id: str) -> Funding
 def _worth(session: Session, context: Context, now: int) -> tuple[int, int]:
     """All shares, and the assets they stand for at the chain's time."""
     totals = totals_of(session)
-    elapsed = max(now - totals["domain_start"], 0)
+    elapsed = now - totals["domain_start"]
     interest = totals["accounted_interest"] + totals["issuance_rate"] * elapsed
     book_value = totals["principal"] + interest // BPS_YEAR
     return pool_of(session)["shares"], cash_of(session, context.pool_address) + book_value
