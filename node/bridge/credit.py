@@ -13,6 +13,7 @@ from node.bridge.problems import Problem
 from node.bridge.rows import owned, table
 from node.index.credit import TOTALS_ID, line_of
 from node.index.credit_line import Line
+from node.settings import DAY
 from node.store import models
 from node.store.models import MoveStatus
 
@@ -23,6 +24,10 @@ CreditMove = (
     | type[models.PoolWithdrawal]
     | type[models.ReserveFunding]
 )
+
+# How long what a managed account signs here can be carried out. It may lie in the outbox of a node
+# that is down meanwhile; it counts once in any case.
+SIGNED_FOR = 30 * DAY
 
 _LINES = table(models.CreditLine)
 _MEMBERS = table(models.Member)

@@ -26,6 +26,7 @@ from node.bridge.auth import Reader
 from node.bridge.authorizations import Intent, Payment, authorization_for, intent_for
 from node.bridge.context import Context, Ctx
 from node.bridge.credit import (
+    SIGNED_FOR,
     find_line,
     line_now,
     not_before_indexed,
@@ -308,7 +309,7 @@ def create_draw(
         account,
         Intent("Draw", account.address, message, digest),
         request.signed,
-        deadline=now + DAY,
+        deadline=now + SIGNED_FOR,
         now=now,
     )
     draw_id = context.ids.new("drw")
@@ -451,7 +452,7 @@ def create_repayment(
         receive=True,
     )
     signed = authorization_for(
-        context, payer, payment, request.authorization, valid_before=now + DAY, now=now
+        context, payer, payment, request.authorization, valid_before=now + SIGNED_FOR, now=now
     )
     refuse_unless_available(session, payer.address, value)
     repayment_id = context.ids.new("rep")
@@ -721,7 +722,8 @@ async def draws(context: Ctx, caller: Reader, line_id: str, query: Listed[ListQu
 async def repay(line_id: str, body: RepaymentRequest, command: CreditCommand) -> Response:
     """Pay on a line by hand: past-due amounts first, then interest, then principal."""
     context, merchant_id = command.context, command.caller.merchant_id
-    now = await context.clock.now()
+    # All that is owed depends on the time to the second.
+    now = await (context.clock.ask() if body.amount is None else context.clock.now())
     return await command.run(
         body,
         lambda session: create_repayment(session, context, merchant_id, line_id, body, now),

@@ -19,7 +19,7 @@ from node.bridge.answers import answer
 from node.bridge.auth import Reader
 from node.bridge.authorizations import Intent, intent_for
 from node.bridge.context import Context, Ctx
-from node.bridge.credit import find_line, line_now, not_before_indexed, totals_of
+from node.bridge.credit import SIGNED_FOR, find_line, line_now, not_before_indexed, totals_of
 from node.bridge.events import record
 from node.bridge.idempotency import CreditCommand, DeskCommand, Outcome
 from node.bridge.operations import Call, queue, reference, refuse_if_pending
@@ -251,7 +251,7 @@ def accept_offer(
 
     message = {"offerHash": row.offer_hash, "nonce": str(nonce)}
     intent = Intent("Acceptance", seller.address, message, digest)
-    signed = intent_for(context, seller, intent, request.signed, deadline=now + DAY, now=now)
+    signed = intent_for(context, seller, intent, request.signed, deadline=now + SIGNED_FOR, now=now)
     call = Call(
         kind="credit_offer.accept",
         ref=row.offer_hash,

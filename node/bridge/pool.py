@@ -21,6 +21,7 @@ from node.bridge.auth import Reader
 from node.bridge.authorizations import Intent, Payment, authorization_for, intent_for
 from node.bridge.context import Context, Ctx
 from node.bridge.credit import (
+    SIGNED_FOR,
     cash_of,
     not_before_indexed,
     pending,
@@ -50,7 +51,6 @@ from node.bridge.values import (
 from node.chain.typed_data import intent_nonce, redemption_digest
 from node.index.credit_line import BPS_YEAR
 from node.index.reconcile_credit import assets_of
-from node.settings import DAY
 from node.store import models
 from node.store.models import MoveStatus
 
@@ -290,7 +290,7 @@ def create_deposit(
         receive=True,
     )
     signed = authorization_for(
-        context, account, payment, request.authorization, valid_before=now + DAY, now=now
+        context, account, payment, request.authorization, valid_before=now + SIGNED_FOR, now=now
     )
     refuse_unless_available(session, account.address, request.amount)
     deposit_id = context.ids.new("dep")
@@ -379,7 +379,7 @@ def create_withdrawal(
         account,
         Intent("Redemption", account.address, message, digest),
         request.signed,
-        deadline=now + DAY,
+        deadline=now + SIGNED_FOR,
         now=now,
     )
     withdrawal_id = context.ids.new("wdr")

@@ -53,6 +53,13 @@ DAY = 86_400
     help="Seconds by which the simulated clock moves at once.",
 )
 @click.option(
+    "--credit",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    help="Open credit lines for so many of the best sellers.",
+)
+@click.option(
     "--in-flight",
     type=click.IntRange(1, 500),
     default=48,
@@ -80,6 +87,7 @@ def replay(
     fee_bps: int,
     dispute_window: int,
     tick: int,
+    credit: int,
     in_flight: int,
     wait_node: float,
     as_json: bool,
@@ -92,6 +100,7 @@ def replay(
     \b
     Examples:
       plaza replay --generate 200
+      plaza replay --generate 200 --credit 5
       plaza replay --orders ~/olist --limit 1000 --data build/replay --fresh
       plaza replay --orders ~/olist --limit 1000 --data build/replay --resume
     """
@@ -117,6 +126,7 @@ def replay(
         tick=tick,
         fee_bps=fee_bps,
         dispute_window=dispute_window,
+        credit=credit,
         in_flight=in_flight,
         wait_node=wait_node,
         resume=resume,

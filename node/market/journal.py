@@ -12,7 +12,8 @@ from pathlib import Path
 
 import orjson
 
-VERSION = 1
+VERSION = 2
+_AMOUNTS = ("supply", "escrowed", "fees", "pool", "book", "reserve")
 
 
 class JournalError(Exception):
@@ -30,12 +31,17 @@ class Journal:
         failed: purchases given up on, with the reason.
         postponed: purchases with a release that came before the chain's own deadline.
         supply, escrowed, fees: what coin, escrow and fee receiver held before the first tick.
+        pool, book: what lender pool and credit book held.
+        reserve: what this replay sets aside for the draws of its lines.
     """
 
     replay_id: str
     supply: int
     escrowed: int
     fees: int
+    pool: int = 0
+    book: int = 0
+    reserve: int = 0
     done_until: int | None = None
     shift: int = 0
     failed: dict[str, str] = field(default_factory=dict)
@@ -44,7 +50,7 @@ class Journal:
     def save(self, path: Path) -> None:
         """Replace the file; a crash leaves the old one or the new one."""
         record = {"version": VERSION, **asdict(self)}
-        for name in ("supply", "escrowed", "fees"):
+        for name in _AMOUNTS:
             record[name] = str(record[name])  # may pass 64 bits
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(path.name + ".new")
@@ -72,10 +78,11 @@ class Journal:
         if record.get("replay_id") != replay_id:
             raise JournalError(
                 f"{path} is of replay {record.get('replay_id')}, this one is {replay_id}: resume"
-                " with the same orders, limit, seed, tick, fee and dispute window"
+                " with the same orders, limit, seed, tick, fee, dispute window and"
+                " number of credit lines"
             )
         try:
-            for name in ("supply", "escrowed", "fees"):
+            for name in _AMOUNTS:
                 record[name] = int(record[name])
             return cls(**record)
         except (KeyError, TypeError, ValueError) as error:

@@ -15,6 +15,8 @@ canceled, unavailable, yet delivered      … released, then refunded; the → r
 Before each purchase, some ticks ahead, the buyer is topped up with exactly its amount. Accounts are
 admitted before that. No step is earlier than the step before it, even where the export says so.
 
+Some sellers may have a credit line beside that (node.market.credit).
+
 Time passes in ticks. A step is done at the end of the tick in which it falls due: never earlier
 than the data says, and less than a tick late. A dispute window starts on chain when the delivery is
 confirmed, which is during the tick after that, so it is counted from the end of that next tick.
@@ -28,6 +30,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from node.market.credit import CreditStep, PlannedLine, plan_lines
 from node.market.orders import Order, OrderBook, OrderStatus
 
 BPS = 10_000
@@ -59,11 +62,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlanTerms:
-    """The same for all purchases of a replay. Times in seconds."""
+    """The same for all purchases of a replay. Times in seconds.
+
+    Attributes:
+        credit: how many of the best sellers get a credit line.
+    """
 
     tick: int
     fee_bps: int
     dispute_window: int
+    credit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,7 @@ class Tick:
     time: int
     buyers: list[str] = field(default_factory=list)  # who need to be members by now
     sellers: list[str] = field(default_factory=list)
+    credit: list[tuple[PlannedLine, CreditStep]] = field(default_factory=list)  # done first
     work: list[tuple[PlannedPurchase, list[Step]]] = field(default_factory=list)
 
 
@@ -103,6 +112,7 @@ class Plan:
     """Everything a replay does, by tick; ticks in which nothing is due are not there."""
 
     purchases: tuple[PlannedPurchase, ...]
+    lines: tuple[PlannedLine, ...]
     ticks: tuple[Tick, ...]
     terms: PlanTerms
     book: OrderBook
@@ -129,8 +139,11 @@ def make_plan(book: OrderBook, terms: PlanTerms) -> Plan:
         raise ValueError(f"the fee is 0 to {BPS} basis points, not {terms.fee_bps}")
     if terms.dispute_window < 0:
         raise ValueError(f"the dispute window is not negative: {terms.dispute_window}")
+    if terms.credit < 0:
+        raise ValueError(f"the number of credit lines is not negative: {terms.credit}")
     purchases = tuple(purchase for order in book.orders for purchase in _purchases(order, terms))
-    return Plan(purchases, _ticks(purchases, terms.tick), terms, book)
+    lines = plan_lines(purchases, _released(purchases), terms.tick, terms.credit)
+    return Plan(purchases, lines, _ticks(purchases, lines, terms.tick), terms, book)
 
 
 def _purchases(order: Order, terms: PlanTerms) -> Iterator[PlannedPurchase]:
@@ -183,7 +196,19 @@ def _steps(order: Order, outcome: Outcome, terms: PlanTerms) -> Iterator[Step]:
             yield step(StepKind.REFUND, window_over)
 
 
-def _ticks(purchases: tuple[PlannedPurchase, ...], seconds: int) -> tuple[Tick, ...]:
+def _released(purchases: tuple[PlannedPurchase, ...]) -> dict[str, list[tuple[int, int]]]:
+    """Tick and net amount of each sale that its seller keeps, by seller."""
+    released: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for purchase in purchases:
+        if purchase.outcome is Outcome.RELEASED:
+            net = purchase.amount - purchase.fee
+            released[purchase.seller].append((purchase.steps[-1].tick, net))
+    return released
+
+
+def _ticks(
+    purchases: tuple[PlannedPurchase, ...], lines: tuple[PlannedLine, ...], seconds: int
+) -> tuple[Tick, ...]:
     ticks: dict[int, Tick] = {}
     buyers: dict[str, int] = {}
     sellers: dict[str, int] = {}
@@ -197,6 +222,10 @@ def _ticks(purchases: tuple[PlannedPurchase, ...], seconds: int) -> tuple[Tick, 
         first = purchase.steps[0].tick
         buyers[purchase.buyer] = min(first, buyers.get(purchase.buyer, first))
         sellers[purchase.seller] = min(first, sellers.get(purchase.seller, first))
+    for line in lines:
+        for due in line.steps:
+            tick = ticks.setdefault(due.tick, Tick(due.tick * seconds))
+            tick.credit.append((line, due))
     for buyer, number in buyers.items():
         ticks[number].buyers.append(buyer)
     for seller, number in sellers.items():

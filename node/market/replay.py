@@ -1,6 +1,7 @@
 """Drives a plan through a bridge, tick by tick, as a marketplace would.
 
-At each tick the chain's clock is moved to the tick's time. Then all that is due is done at once,
+At each tick the chain's clock is moved to the tick's time. Credit lines come first: opened, drawn
+on, paid off. Then all that is due is done at once,
 but the steps of one purchase strictly one after the other, each only when the chain has settled the
 one before. When all of it is settled, the tick is finished. Whoever buys or sells for the first
 time in the next tick is admitted in this one, so that nobody waits for it.
@@ -23,6 +24,17 @@ from typing import Any
 
 from node.market import abi
 from node.market.client import METHOD_NOT_FOUND, Node, NodeUnavailable, Refused, RpcRefused
+from node.market.credit import (
+    APR_BPS,
+    DRAW_FEE_BPS,
+    HOLDBACK_BPS,
+    TERM_DAYS,
+    CreditStep,
+    CreditStepKind,
+    PlannedLine,
+    pool_deposit,
+    reserve_needed,
+)
 from node.market.journal import Journal
 from node.market.plan import Plan, PlannedPurchase, Step, StepKind, Tick
 from node.market.progress import Reporter
@@ -53,6 +65,8 @@ _REACHED = {
 }
 
 
+LENDER = "lender/pool"  # reference of the account that funds the lines
+
 _Work = tuple[PlannedPurchase, Sequence[Step]]
 
 
@@ -72,7 +86,7 @@ class Run:
         seconds: of this run, without loading and reconciling.
         purchases: how many were made (or asked for again) in this run.
         latencies: seconds of every request, from sending it to its settlement, by action.
-        errors: purchases given up on, with the reason.
+        errors: purchases and credit lines given up on, with the reason.
     """
 
     resumed: bool
@@ -105,6 +119,7 @@ class Replay:
         self._purchases: dict[str, str] = {}
         self._admissions: dict[str, asyncio.Task[None]] = {}  # by account reference
         self._top_ups: dict[str, asyncio.Task[None]] = {}  # by order id
+        self._lines: dict[str, str] = {}  # ids of credit lines, by account id
         self._found = 0
         self._postponed: dict[str, _Work] = {}
         self._releases_wait = False  # until the end, where the clock is not ours
@@ -141,6 +156,8 @@ class Replay:
         async for purchase in self._node.pages("/v1/purchases"):
             self._found += 1
             self._purchases[purchase["order_id"]] = purchase["id"]
+        async for line in self._node.pages("/v1/credit_lines"):
+            self._lines[line["account"]] = line["id"]
         if resume:
             journal = Journal.load(self._path, self._replay_id)
         else:
@@ -166,6 +183,8 @@ class Replay:
         started = time.monotonic()
         self._report.begin(len(by_id), done)
         try:
+            if self._plan.lines:
+                await self._fund_pool(journal)
             ticks = [tick for tick in self._plan.ticks if tick.time > done_until]
             for number, tick in enumerate(ticks):
                 await self._move_clock(journal, tick.time)
@@ -173,6 +192,7 @@ class Replay:
                     await asyncio.sleep(NOTICE_SECONDS)
                 for near in ticks[number : number + 1 + TICKS_AHEAD]:
                     self._prepare(near)
+                await self._do_credit(tick)
                 postponed = [] if self._releases_wait else self._take_postponed()
                 await self._do([*postponed, *tick.work])
                 done += sum(1 for p, steps in tick.work if steps[-1] is p.steps[-1])
@@ -207,18 +227,30 @@ class Replay:
         coin = self._manifest["contracts"]["PlatformCoin"]["address"]
         escrow = self._manifest["contracts"]["PurchaseEscrow"]["address"]
         fee_receiver = self._manifest["accounts"]["fee_receiver"]
-        supply, escrowed, fees = await self._node.rpc_batch(
+        pool = self._manifest["contracts"]["LenderPool"]["address"]
+        book = self._manifest["contracts"]["CreditBook"]["address"]
+        words = await self._node.rpc_batch(
             [
-                ("eth_call", [abi.total_supply(coin), "latest"]),
-                ("eth_call", [abi.balance_of(coin, escrow), "latest"]),
-                ("eth_call", [abi.balance_of(coin, fee_receiver), "latest"]),
+                ("eth_call", [call, "latest"])
+                for call in (
+                    abi.total_supply(coin),
+                    *(
+                        abi.balance_of(coin, account)
+                        for account in (escrow, fee_receiver, pool, book)
+                    ),
+                )
             ]
         )
+        supply, escrowed, fees, pooled, booked = (abi.uint(word) for word in words)
+        reserve_bps = (await self._node.get("/v1/pool"))["reserve_bps"]
         journal = Journal(
             replay_id=self._replay_id,
-            supply=abi.uint(supply),
-            escrowed=abi.uint(escrowed),
-            fees=abi.uint(fees),
+            supply=supply,
+            escrowed=escrowed,
+            fees=fees,
+            pool=pooled,
+            book=booked,
+            reserve=reserve_needed(self._plan.lines, reserve_bps),
         )
         journal.save(self._path)
         return journal
@@ -366,6 +398,101 @@ class Replay:
         if kind is StepKind.REFUND:
             return path, {"reference": "canceled"}
         return path, None if kind is StepKind.DELIVER else {}
+
+    # ---------------------------------------------------------------------------- credit
+
+    async def _fund_pool(self, journal: Journal) -> None:
+        """A lender's coin for the lines, and the platform's reserve before it.
+
+        Raises:
+            ReplayError: it did not come about; no line could be drawn on.
+        """
+        amount = str(pool_deposit(self._plan.lines))
+        body: dict[str, Any] = {"reference": LENDER, "kinds": ["lender"]}
+        try:
+            lender = await self._ask("admit lender", "/v1/accounts", LENDER, body, ("active",))
+            account = self._accounts[LENDER] = lender["id"]
+            body = {"account": account, "amount": amount, "reference": "lender's money"}
+            await self._ask("lender's money", "/v1/topups", LENDER, body, ("succeeded",))
+            body = {"account": account, "amount": amount, "reference": "replay"}
+            await self._ask("deposit", "/v1/pool/deposits", LENDER, body, ("succeeded",))
+            if journal.reserve:
+                body = {"amount": str(journal.reserve), "reference": self._replay_id}
+                await self._ask("reserve", "/v1/pool/reserve", LENDER, body, ("succeeded",))
+        except (Refused, TimeoutError, _StepFailed) as error:
+            raise ReplayError(f"the lender pool could not be funded: {error}") from error
+
+    async def _do_credit(self, tick: Tick) -> None:
+        """What is due on credit lines, those of different sellers at once."""
+        due: dict[str, list[tuple[PlannedLine, CreditStep]]] = defaultdict(list)
+        for line, step in tick.credit:
+            due[line.seller].append((line, step))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for steps in due.values():
+                    group.create_task(self._do_line(steps))
+        except* NodeUnavailable as unavailable:
+            raise _first(unavailable) from None
+
+    async def _do_line(self, steps: Sequence[tuple[PlannedLine, CreditStep]]) -> None:
+        for line, step in steps:
+            name = f"credit line of {line.seller}"
+            if name in self.run.errors or not self._is_possible(step):
+                return
+            try:
+                await self._do_credit_step(line, step)
+            except (Refused, TimeoutError, _StepFailed) as error:
+                self.run.errors[name] = f"{step.kind} {step.number}: {error}"
+                self._report.say(f"{name}: {step.kind} {step.number}: {error}")
+                return
+
+    def _is_possible(self, step: CreditStep) -> bool:
+        """Where the clock is not ours all sales are paid out in the end: a line is drawn on once,
+        and what they do not repay stays owed."""
+        return self.run.can_travel or step.number <= (step.kind is not CreditStepKind.REPAY)
+
+    async def _do_credit_step(self, line: PlannedLine, step: CreditStep) -> None:
+        account = self._account("seller", line.seller)
+        subject = f"{line.seller}/{step.number}"
+        if step.kind is CreditStepKind.OPEN:
+            offer = await self._ask(
+                "offer",
+                "/v1/credit_lines/offers",
+                subject,
+                {
+                    "account": account,
+                    "limit": str(line.limit),
+                    "apr_bps": APR_BPS,
+                    "draw_fee_bps": DRAW_FEE_BPS,
+                    "holdback_bps": HOLDBACK_BPS,
+                    "term_days": TERM_DAYS,
+                },
+                ("offered", "accepted"),
+            )
+            path = f"/v1/credit_lines/offers/{offer['id']}/accept"
+            await self._ask("accept", path, subject, {}, ("accepted",))
+            self._lines[account] = offer["credit_line"]
+            return
+        if account not in self._lines:
+            raise _StepFailed("it was not opened")
+        path = f"/v1/credit_lines/{self._lines[account]}"
+        if step.kind is CreditStepKind.DRAW:
+            body = {"amount": str(line.draw), "reference": f"draw {step.number}"}
+            await self._ask("draw", f"{path}/draws", subject, body, ("succeeded",))
+            return
+        body = {"reference": f"paid off {step.number}"}
+        try:
+            await self._ask("repay", f"{path}/repayments", subject, body, ("succeeded",))
+        except Refused as refused:
+            if refused.code != "nothing_owed":  # the sales have repaid it
+                raise
+
+    async def _ask(
+        self, action: str, path: str, subject: str, body: Any, reached: Sequence[str]
+    ) -> Any:
+        resource = await self._post(action, path, subject, body, reached)
+        self._check(resource, reached)
+        return resource
 
     def _account(self, kind: str, name: str) -> str:
         account = self._accounts.get(f"{kind}/{name}")

@@ -25,6 +25,7 @@ class ReplayOptions:
         generate: how many orders to make up when there is no folder.
         limit: only the first so many orders, by time.
         tick: how far the simulated clock moves at once.
+        credit: how many of the best sellers get a credit line.
         in_flight: how many requests may be under way at once.
         wait_node: how long to wait for a node that stops answering.
         resume: go on with the replay that the journal is of.
@@ -37,6 +38,7 @@ class ReplayOptions:
     tick: int = DAY
     fee_bps: int = 250
     dispute_window: int = 7 * DAY
+    credit: int = 0
     in_flight: int = 48
     wait_node: float = 30.0
     resume: bool = False
@@ -61,7 +63,7 @@ def prepare(options: ReplayOptions) -> Plan:
         FileRefused: a file of the export cannot be used.
         ValueError: a term is out of range.
     """
-    terms = PlanTerms(options.tick, options.fee_bps, options.dispute_window)
+    terms = PlanTerms(options.tick, options.fee_bps, options.dispute_window, options.credit)
     return make_plan(_book(options), terms)
 
 

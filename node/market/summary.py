@@ -31,7 +31,7 @@ _DAY_SUMS = ("purchases", "paid", "shipped", "delivered", "released", "fees", "r
 
 def summarise(plan: Plan, run: Run, comparison: Comparison) -> dict[str, Any]:
     """The whole outcome as one document of JSON values."""
-    sums = expected(plan)
+    sums = expected(plan, comparison.credit)
     return {
         "source": plan.book.source,
         "generated": plan.book.generated,
@@ -44,6 +44,7 @@ def summarise(plan: Plan, run: Run, comparison: Comparison) -> dict[str, Any]:
             "tick_seconds": plan.terms.tick,
             "fee_bps": plan.terms.fee_bps,
             "dispute_window_seconds": plan.terms.dispute_window,
+            "credit_lines": plan.terms.credit,
         },
         **read_report(plan.book),
         "by_state": {
@@ -61,6 +62,7 @@ def summarise(plan: Plan, run: Run, comparison: Comparison) -> dict[str, Any]:
             "voided": str(sums.voided),
             "refunded": str(sums.refunded),
         },
+        "credit": _credit(plan, comparison),
         "by_day": _by_day(plan),
         "by_seller": _by_seller(plan),
         "run": {
@@ -89,6 +91,26 @@ def summarise(plan: Plan, run: Run, comparison: Comparison) -> dict[str, Any]:
             ],
             "node": dict(comparison.node),
         },
+    }
+
+
+def _credit(plan: Plan, comparison: Comparison) -> dict[str, Any]:
+    """The credit lines by our own record, and the pool as the bridge tells it."""
+    record, pool = comparison.credit, comparison.pool
+    sums = ("drawn", "by_sales", "by_hand", "interest_paid", "principal")
+    lines = []
+    for line in plan.lines:
+        own = record.lines[line.seller]
+        lines.append(
+            {"seller": line.seller, "limit": str(line.limit)}
+            | {name: str(getattr(own, name)) for name in sums}
+        )
+    shown = ("cash", "book_value", "total_assets", "share_price", "reserve", "interest")
+    return {
+        "lines": len(plan.lines),
+        **{name: str(record.total(name)) for name in sums},
+        "pool": {name: pool[name] for name in shown} if pool else None,
+        "by_line": lines,
     }
 
 
@@ -176,6 +198,8 @@ def print_summary(document: Mapping[str, Any], console: Console) -> None:
     )
     _print_bad_rows(document, console)
     _print_states(document, console)
+    if document["credit"]["lines"]:
+        _print_credit(document["credit"], console)
     _print_days(document["by_day"], console)
     _print_sellers(document["by_seller"], console)
     _print_run(document["run"], console)
@@ -221,6 +245,31 @@ def _print_states(document: Mapping[str, Any], console: Console) -> None:
     table = _table("Coin", "what became of it", "coin")
     for name, amount in document["coin"].items():
         table.add_row(name.replace("_", " "), _coins(amount))
+    console.print(table)
+
+
+def _print_credit(credit: Mapping[str, Any], console: Console) -> None:
+    names = {
+        "drawn": "drawn",
+        "by_sales": "repaid by holdback",
+        "by_hand": "repaid by hand",
+        "interest_paid": "of these interest",
+        "principal": "principal outstanding",
+    }
+    table = _table(f"{credit['lines']} credit lines", "what", "coin")
+    for name, words in names.items():
+        table.add_row(words, _coins(credit[name]))
+    pool = credit["pool"]
+    table.add_row("interest outstanding", _coins(pool["interest"]))
+    table.add_row("cash of the pool", _coins(pool["cash"]))
+    table.add_row("worth of the pool", _coins(pool["total_assets"]))
+    table.add_row("worth of a share of 1", _coins(pool["share_price"]))
+    table.add_row("first-loss reserve", _coins(pool["reserve"]))
+    console.print(table)
+    table = _table("Credit lines", "seller", "limit", "drawn", "by holdback", "by hand", "left")
+    for line in credit["by_line"][:SHOWN_SELLERS]:
+        amounts = ("limit", "drawn", "by_sales", "by_hand", "principal")
+        table.add_row(_short(line["seller"]), *(_coins(line[name]) for name in amounts))
     console.print(table)
 
 
