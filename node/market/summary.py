@@ -266,9 +266,9 @@ def _print_credit(credit: Mapping[str, Any], console: Console) -> None:
     table.add_row("worth of a share of 1", _coins(pool["share_price"]))
     table.add_row("first-loss reserve", _coins(pool["reserve"]))
     console.print(table)
-    table = _table("Credit lines", "seller", "limit", "drawn", "by holdback", "by hand", "left")
+    table = _table("Credit lines", "seller", "drawn", "by holdback", "by hand", "left")
     for line in credit["by_line"][:SHOWN_SELLERS]:
-        amounts = ("limit", "drawn", "by_sales", "by_hand", "principal")
+        amounts = ("drawn", "by_sales", "by_hand", "principal")
         table.add_row(_short(line["seller"]), *(_coins(line[name]) for name in amounts))
     console.print(table)
 

@@ -54,7 +54,7 @@ async def test_an_untouched_market_has_no_drift(
         (Member, "kinds", 31, {"kinds"}),
         (Member, "frozen", True, {"frozen"}),
         (EscrowOrder, "held", 8 * COIN, {"held", "coin", "parts of what was authorized"}),
-        (EscrowOrder, "dispute_deadline", 5, {"disputeDeadline", "status"}),
+        (EscrowOrder, "dispute_deadline", 5, {"deadline", "status"}),
         (Purchase, "status", "released", {"status"}),
         (Supply, "minted", 99 * COIN, {"minted - burned"}),
     ],

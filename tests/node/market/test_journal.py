@@ -49,15 +49,15 @@ def test_without_a_journal_there_is_nothing_to_resume(tmp_path: Path) -> None:
     [
         (b"", "cannot be read"),
         (b"{", "cannot be read"),
-        (b"[]", "is not a journal of version 1"),
-        (b'{"version":2,"replay_id":"abc"}', "is not a journal of version 1"),
-        (b'{"version":1,"replay_id":"abc"}', "is damaged"),
+        (b"[]", "is not a journal of version 2"),
+        (b'{"version":1,"replay_id":"abc"}', "is not a journal of version 2"),
+        (b'{"version":2,"replay_id":"abc"}', "is damaged"),
         (
-            b'{"version":1,"replay_id":"abc","supply":"1","escrowed":"x","fees":"0"}',
+            b'{"version":2,"replay_id":"abc","supply":"1","escrowed":"x","fees":"0"}',
             "is damaged",
         ),
         (
-            b'{"version":1,"replay_id":"abc","supply":"1","escrowed":"1","fees":"0","more":1}',
+            b'{"version":2,"replay_id":"abc","supply":"1","escrowed":"1","fees":"0","more":1}',
             "is damaged",
         ),
     ],
