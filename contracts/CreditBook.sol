@@ -23,6 +23,7 @@ import {LineLib} from "./libraries/LineLib.sol";
 contract CreditBook is ICreditBook, Intents, AccessManaged {
     using SafeERC20 for IERC20;
     using SafeCast for uint256;
+    using SafeCast for int256;
     using LineLib for Line;
 
     /// @dev All that is kept of a line: two words that every operation uses, and three that few do.
@@ -31,6 +32,24 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
         LineTerms terms;
         Dues dues;
         Loss loss;
+    }
+
+    /// @dev All lines together, in the one word that draws and payments write. Interest is kept as
+    ///      it would have been at time 0 had it always run at the present rate: owed of it now is
+    ///      `interestAtZero + issuanceRate * block.timestamp`, and no time needs to be stored.
+    struct Sums {
+        uint64 principal; // at most the cap of all lines
+        uint80 issuanceRate; // at most 2,000 times as much
+        int112 interestAtZero;
+    }
+
+    /// @dev What bounds draws, and the reserve.
+    struct Bounds {
+        uint72 reserve;
+        uint72 principalCap;
+        uint72 lineCap;
+        uint16 reserveBps;
+        bool drawsPaused;
     }
 
     uint256 public constant BPS_YEAR = LineLib.BPS_YEAR;
@@ -61,8 +80,8 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
     address private immutable POOL;
 
     mapping(address seller => Record) private _records;
-    Totals private _totals;
-    uint72 private _lineCap;
+    Sums private _sums;
+    Bounds private _bounds;
     mapping(bytes32 offerHash => bool) private _usedOffers;
     mapping(address source => bool) private _salesSources;
 
@@ -75,7 +94,6 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
         if (pool_ == address(0)) revert InvalidContract(pool_);
         COIN = coin_;
         POOL = pool_;
-        _totals.domainStart = block.timestamp.toUint40();
     }
 
     // ------------------------------------------------------------------ offers
@@ -129,14 +147,8 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
         if (line.pastDueSince != 0) revert PaymentPastDue(offer.seller, line.pastDueSince);
         if (line.windowEnd != 0) {
             if (offer.aprBps > line.aprBps) revert RateAboveCurrent(offer.aprBps, line.aprBps);
-            if (offer.aprBps < line.aprBps) {
-                Totals memory all = _settledTotals();
-                all.issuanceRate -= uint104(
-                    uint256(line.principal) * (line.aprBps - offer.aprBps) // part of the line's
-                );
-                _totals = all;
-            }
         }
+        uint256 rateBefore = line.rate();
         line.status = Status.Active;
         line.aprBps = offer.aprBps;
         line.holdbackBps = offer.holdbackBps;
@@ -146,6 +158,7 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
             drawFeeBps: offer.drawFeeBps,
             agreedHoldbackBps: offer.holdbackBps
         });
+        _addToSums(0, _difference(line.rate(), rateBefore), 0);
         _store(record, line, dues);
         emit OfferAccepted(offer.seller, offerHash, offer);
     }
@@ -153,7 +166,8 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
     function _checkOffer(Offer calldata offer) private view {
         if (block.timestamp >= offer.expires) revert OfferExpired(offer.expires, block.timestamp);
         if (offer.limit == 0) revert InvalidOffer("limit is zero");
-        if (offer.limit > _lineCap) revert InvalidLimit(offer.limit, _lineCap);
+        uint72 cap = _bounds.lineCap;
+        if (offer.limit > cap) revert InvalidLimit(offer.limit, cap);
         if (offer.aprBps > MAX_APR_BPS) revert InvalidOffer("aprBps above 2000");
         if (offer.drawFeeBps > MAX_DRAW_FEE_BPS) revert InvalidOffer("drawFeeBps above 1000");
         if (offer.holdbackBps == 0 || offer.holdbackBps > MAX_HOLDBACK_BPS) {
@@ -198,20 +212,18 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
         uint256 available = Math.saturatingSub(terms.limit, line.principal);
         if (amount == 0 || amount > available) revert InvalidAmount(amount, available);
 
-        Totals memory all = _settledTotals();
-        if (all.drawsPaused) revert DrawsArePaused();
-        uint256 underCap = Math.saturatingSub(all.principalCap, all.principal);
+        Bounds memory bounds = _bounds;
+        if (bounds.drawsPaused) revert DrawsArePaused();
+        uint256 drawn = _sums.principal;
+        uint256 underCap = Math.saturatingSub(bounds.principalCap, drawn);
         if (amount > underCap) revert InvalidAmount(amount, underCap);
-        all.principal += uint72(amount); // at most the cap
-        uint256 needed = _reserveNeeded(all);
-        if (all.reserve < needed) revert ReserveTooLow(all.reserve, needed);
+        uint256 needed = _reserveNeeded(drawn + amount, bounds.reserveBps);
+        if (bounds.reserve < needed) revert ReserveTooLow(bounds.reserve, needed);
 
         uint256 fee = Math.ceilDiv(amount * terms.drawFeeBps, BPS);
         line.addDraw(amount, fee, block.timestamp);
-        all.issuanceRate = (all.issuanceRate + amount * line.aprBps).toUint104();
-        all.accountedInterest = (all.accountedInterest + fee * BPS_YEAR).toUint120();
+        _addToSums(int256(amount), int256(amount * line.aprBps), int256(fee * BPS_YEAR));
         _store(record, line, dues);
-        _totals = all;
         emit Drawn(seller, amount, fee, line.principal, line.windowEnd);
         IERC20(COIN).safeTransferFrom(POOL, seller, amount);
     }
@@ -360,13 +372,12 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
         uint256 rateBefore = line.rate();
         uint256 interestBefore = line.interest;
         (uint256 interestPaid, uint256 principalPaid) = LineLib.applyPayment(line, dues, amount);
-        Totals memory all = _settledTotals();
-        // No subtraction below is of more than the line's own part of the total.
-        all.principal -= uint72(principalPaid);
-        all.issuanceRate -= uint104(rateBefore - line.rate());
-        all.accountedInterest -= uint120(interestBefore - line.interest);
+        _addToSums(
+            -int256(principalPaid),
+            _difference(line.rate(), rateBefore),
+            _difference(line.interest, interestBefore)
+        );
         _store(record, line, dues);
-        _totals = all;
         emit Repaid(seller, payer, orderHash, interestPaid, principalPaid, line.principal);
         if (line.status == Status.Closed) emit LineClosed(seller);
     }
@@ -382,7 +393,7 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
     ) private {
         if (toPool + toReserve == 0) return;
         record.loss = Loss(loss.toPool - uint72(toPool), loss.toReserve - uint72(toReserve));
-        if (toReserve != 0) _totals.reserve += uint72(toReserve);
+        if (toReserve != 0) _bounds.reserve += uint72(toReserve);
         emit Recovered(seller, payer, orderHash, toPool, toReserve);
     }
 
@@ -410,18 +421,15 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
         }
         uint256 principal = line.principal;
         uint256 interest = line.interestOwed();
-        Totals memory all = _settledTotals();
-        uint256 fromReserve = Math.min(all.reserve, principal + interest);
+        uint256 fromReserve = Math.min(_bounds.reserve, principal + interest);
         uint256 poolLoss = principal + interest - fromReserve;
-        all.reserve -= uint72(fromReserve);
-        all.principal -= uint72(principal);
-        all.accountedInterest -= uint120(line.interest);
+        _bounds.reserve -= uint72(fromReserve);
+        _addToSums(-int256(principal), 0, -int256(uint256(line.interest)));
         line.principal = 0;
         line.interest = 0;
         line.status = Status.ChargedOff;
         record.loss = Loss(poolLoss.toUint72(), uint72(fromReserve));
         _store(record, line, dues);
-        _totals = all;
         emit LineChargedOff(seller, principal, interest, fromReserve, poolLoss);
         if (fromReserve != 0) IERC20(COIN).safeTransfer(POOL, fromReserve);
     }
@@ -451,10 +459,8 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
         waived = Math.min(amount, owed);
         uint256 interestBefore = line.interest;
         LineLib.lowerInterest(line, dues, waived);
-        Totals memory all = _settledTotals();
-        all.accountedInterest -= uint120(interestBefore - line.interest);
+        _addToSums(0, 0, _difference(line.interest, interestBefore));
         _store(record, line, dues);
-        _totals = all;
         emit InterestWaived(seller, waived);
         if (line.status == Status.Closed) emit LineClosed(seller);
     }
@@ -469,41 +475,41 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
 
     /// @inheritdoc ICreditBook
     function setCaps(uint72 lineCap_, uint72 principalCap, uint16 reserveBps) external restricted {
-        if (reserveBps > BPS) revert InvalidCaps();
-        _lineCap = lineCap_;
-        _totals.principalCap = principalCap;
-        _totals.reserveBps = reserveBps;
+        if (reserveBps > BPS || principalCap > type(uint64).max) revert InvalidCaps();
+        _bounds.lineCap = lineCap_;
+        _bounds.principalCap = principalCap;
+        _bounds.reserveBps = reserveBps;
         emit CapsSet(lineCap_, principalCap, reserveBps);
     }
 
     /// @inheritdoc ICreditBook
     function pauseDraws() external restricted {
-        if (_totals.drawsPaused) revert DrawsArePaused();
-        _totals.drawsPaused = true;
+        if (_bounds.drawsPaused) revert DrawsArePaused();
+        _bounds.drawsPaused = true;
         emit DrawsPaused(msg.sender);
     }
 
     /// @inheritdoc ICreditBook
     function unpauseDraws() external restricted {
-        if (!_totals.drawsPaused) revert DrawsAreNotPaused();
-        _totals.drawsPaused = false;
+        if (!_bounds.drawsPaused) revert DrawsAreNotPaused();
+        _bounds.drawsPaused = false;
         emit DrawsUnpaused(msg.sender);
     }
 
     /// @inheritdoc ICreditBook
     function fundReserve(uint256 amount) external {
         if (amount == 0) revert InvalidAmount(0, type(uint72).max);
-        _totals.reserve = (_totals.reserve + amount).toUint72();
+        _bounds.reserve = (_bounds.reserve + amount).toUint72();
         emit ReserveFunded(msg.sender, amount);
         IERC20(COIN).safeTransferFrom(msg.sender, address(this), amount);
     }
 
     /// @inheritdoc ICreditBook
     function withdrawReserve(address to, uint256 amount) external restricted {
-        Totals memory all = _totals;
-        uint256 free = Math.saturatingSub(all.reserve, _reserveNeeded(all));
+        uint256 needed = _reserveNeeded(_sums.principal, _bounds.reserveBps);
+        uint256 free = Math.saturatingSub(_bounds.reserve, needed);
         if (amount == 0 || amount > free) revert InvalidAmount(amount, free);
-        _totals.reserve = all.reserve - uint72(amount);
+        _bounds.reserve -= uint72(amount);
         emit ReserveWithdrawn(to, amount);
         IERC20(COIN).safeTransfer(to, amount);
     }
@@ -593,12 +599,24 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
 
     /// @inheritdoc ICreditBook
     function totals() external view returns (Totals memory) {
-        return _totals;
+        Sums memory sums = _sums;
+        Bounds memory bounds = _bounds;
+        return
+            Totals({
+                principal: sums.principal,
+                reserve: bounds.reserve,
+                principalCap: bounds.principalCap,
+                domainStart: uint40(block.timestamp),
+                issuanceRate: sums.issuanceRate,
+                accountedInterest: _interestNow(sums).toUint120(),
+                reserveBps: bounds.reserveBps,
+                drawsPaused: bounds.drawsPaused
+            });
     }
 
     /// @inheritdoc ICreditBook
     function lineCap() external view returns (uint72) {
-        return _lineCap;
+        return _bounds.lineCap;
     }
 
     /// @inheritdoc ICreditBook
@@ -608,8 +626,8 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
 
     /// @inheritdoc ICreditBook
     function bookValue() external view returns (uint256) {
-        Totals memory all = _settledTotals();
-        return all.principal + all.accountedInterest / BPS_YEAR;
+        Sums memory sums = _sums;
+        return sums.principal + _interestNow(sums) / BPS_YEAR;
     }
 
     // ------------------------------------------------------------------ inside
@@ -636,9 +654,7 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
         bool defaulted;
         (record, line, dues, defaulted) = _read(seller);
         if (defaulted) {
-            Totals memory all = _settledTotals();
-            all.issuanceRate -= uint104(uint256(line.principal) * line.aprBps);
-            _totals = all;
+            _addToSums(0, -int256(uint256(line.principal) * line.aprBps), 0);
             emit LineDefaulted(seller, line.pastDueSince, line.principal, line.interestOwed());
         }
     }
@@ -654,16 +670,34 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
         return dues.interestDue != 0 || dues.pastDueInterest != 0 || dues.pastDuePrincipal != 0;
     }
 
-    /// @dev The totals with interest accounted up to now.
-    function _settledTotals() private view returns (Totals memory all) {
-        all = _totals;
-        uint256 earned = uint256(all.issuanceRate) * (block.timestamp - all.domainStart);
-        all.accountedInterest = (all.accountedInterest + earned).toUint120();
-        all.domainStart = block.timestamp.toUint40();
+    /// @dev Every change of what lenders own in lines, other than by time, is made here. A rate
+    ///      that changes now leaves the interest of now as it is, so that of time 0 moves.
+    function _addToSums(int256 principal, int256 issuanceRate, int256 interest) private {
+        Sums memory sums = _sums;
+        _sums = Sums({
+            principal: (int256(uint256(sums.principal)) + principal).toUint256().toUint64(),
+            issuanceRate: (int256(uint256(sums.issuanceRate)) + issuanceRate)
+                .toUint256()
+                .toUint80(),
+            interestAtZero: (sums.interestAtZero +
+                interest -
+                issuanceRate *
+                int256(block.timestamp)).toInt112()
+        });
     }
 
-    function _reserveNeeded(Totals memory all) private pure returns (uint256) {
-        return Math.ceilDiv(uint256(all.principal) * all.reserveBps, BPS);
+    function _interestNow(Sums memory sums) private view returns (uint256) {
+        int256 sinceZero = int256(sums.issuanceRate * block.timestamp);
+        return (sums.interestAtZero + sinceZero).toUint256();
+    }
+
+    /// @dev Of two amounts of a line, so far below the limits of the type.
+    function _difference(uint256 now_, uint256 before) private pure returns (int256) {
+        return int256(now_) - int256(before);
+    }
+
+    function _reserveNeeded(uint256 principal, uint256 reserveBps) private pure returns (uint256) {
+        return Math.ceilDiv(principal * reserveBps, BPS);
     }
 
     /// @dev A member whose role has an execution delay cannot use it at once, so not here.

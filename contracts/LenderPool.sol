@@ -72,17 +72,72 @@ contract LenderPool is ILenderPool, ERC4626, Intents {
     ) external returns (uint256 assets) {
         bytes32 intent = keccak256(abi.encode(REDEMPTION_TYPEHASH, owner, shares, nonce, deadline));
         _useIntent(owner, intent, nonce, deadline, signature);
-        uint256 most = maxRedeem(owner);
-        if (shares > most) revert ERC4626ExceededMaxRedeem(owner, shares, most);
-        assets = previewRedeem(shares);
-        _withdraw(owner, owner, owner, assets, shares);
+        assets = _redeem(owner, owner, owner, shares);
     }
 
     // ------------------------------------------------------------------- ERC-4626
 
     /// @inheritdoc IERC4626
+    /// @dev `maxDeposit` is not asked first: whatever makes it zero is refused where it is checked,
+    ///      with its own reason. So it is with the other three.
+    function deposit(
+        uint256 assets,
+        address receiver
+    ) public override(ERC4626, IERC4626) returns (uint256 shares) {
+        shares = previewDeposit(assets);
+        _deposit(msg.sender, receiver, assets, shares);
+    }
+
+    /// @inheritdoc IERC4626
+    function mint(
+        uint256 shares,
+        address receiver
+    ) public override(ERC4626, IERC4626) returns (uint256 assets) {
+        assets = previewMint(shares);
+        _deposit(msg.sender, receiver, assets, shares);
+    }
+
+    /// @inheritdoc IERC4626
+    function withdraw(
+        uint256 assets,
+        address receiver,
+        address owner
+    ) public override(ERC4626, IERC4626) returns (uint256 shares) {
+        uint256 here = cash();
+        shares = Math.mulDiv(assets, _parts(), _assetsWith(here) + 1, Math.Rounding.Ceil);
+        // These shares are more than the owner's exactly when the assets are worth more than his.
+        if (assets > here || shares > balanceOf(owner)) {
+            revert ERC4626ExceededMaxWithdraw(owner, assets, maxWithdraw(owner));
+        }
+        _withdraw(msg.sender, receiver, owner, assets, shares);
+    }
+
+    /// @inheritdoc IERC4626
+    function redeem(
+        uint256 shares,
+        address receiver,
+        address owner
+    ) public override(ERC4626, IERC4626) returns (uint256 assets) {
+        return _redeem(msg.sender, receiver, owner, shares);
+    }
+
+    function _redeem(
+        address caller,
+        address receiver,
+        address owner,
+        uint256 shares
+    ) private returns (uint256 assets) {
+        uint256 here = cash();
+        assets = Math.mulDiv(shares, _assetsWith(here) + 1, _parts());
+        if (assets > here || shares > balanceOf(owner)) {
+            revert ERC4626ExceededMaxRedeem(owner, shares, maxRedeem(owner));
+        }
+        _withdraw(caller, receiver, owner, assets, shares);
+    }
+
+    /// @inheritdoc IERC4626
     function totalAssets() public view override(ERC4626, IERC4626) returns (uint256) {
-        return cash() + ICreditBook(BOOK).bookValue();
+        return _assetsWith(cash());
     }
 
     /// @inheritdoc IERC4626
@@ -106,8 +161,12 @@ contract LenderPool is ILenderPool, ERC4626, Intents {
     /// @inheritdoc IERC4626
     function maxRedeem(address owner) public view override(ERC4626, IERC4626) returns (uint256) {
         if (!_mayMove(owner)) return 0;
+        uint256 shares = balanceOf(owner);
+        uint256 here = cash();
+        uint256 assets = _assetsWith(here);
+        if (Math.mulDiv(shares, assets + 1, _parts()) <= here) return shares;
         // Rounded down, so that what is redeemed is worth no more than the coin that is here.
-        return Math.min(balanceOf(owner), _convertToShares(cash(), Math.Rounding.Floor));
+        return Math.mulDiv(here, _parts(), assets + 1);
     }
 
     function _mayMove(address account) private view returns (bool) {
@@ -115,16 +174,49 @@ contract LenderPool is ILenderPool, ERC4626, Intents {
         return coin.inGoodStanding(account) && !coin.paused();
     }
 
-    /// @dev Shares are bound as coin is: they pass between members in good standing only, and come
-    ///      to and leave nobody else.
+    function _assetsWith(uint256 here) private view returns (uint256) {
+        return here + ICreditBook(BOOK).bookValue();
+    }
+
+    /// @dev The shares, and the virtual ones that own one unit of assets beside them.
+    function _parts() private view returns (uint256) {
+        return totalSupply() + 10 ** _decimalsOffset();
+    }
+
+    // Shares are bound as coin is: they pass between members in good standing only, and come to and
+    // leave nobody else. Whose coin moves with them is asked by the coin itself, and not again.
+
     function _update(address from, address to, uint256 shares) internal override {
-        _requireStanding(from);
-        _requireStanding(to);
+        if (from != address(0) && to != address(0)) {
+            _requireStanding(from);
+            _requireStanding(to);
+        }
         super._update(from, to, shares);
     }
 
+    function _deposit(
+        address caller,
+        address receiver,
+        uint256 assets,
+        uint256 shares
+    ) internal override {
+        if (receiver != caller) _requireStanding(receiver);
+        super._deposit(caller, receiver, assets, shares);
+    }
+
+    function _withdraw(
+        address caller,
+        address receiver,
+        address owner,
+        uint256 assets,
+        uint256 shares
+    ) internal override {
+        if (owner != receiver) _requireStanding(owner);
+        super._withdraw(caller, receiver, owner, assets, shares);
+    }
+
     function _requireStanding(address account) private view {
-        if (account != address(0) && !IPlatformCoin(asset()).inGoodStanding(account)) {
+        if (!IPlatformCoin(asset()).inGoodStanding(account)) {
             revert NotInGoodStanding(account);
         }
     }

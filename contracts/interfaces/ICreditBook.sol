@@ -113,8 +113,8 @@ interface ICreditBook is ISaleHook {
     /// @notice All lines together.
     /// @param principal Of all lines not charged off.
     /// @param reserve First-loss reserve, held by this contract.
-    /// @param principalCap Most principal of all lines together.
-    /// @param domainStart When `accountedInterest` was brought up to date.
+    /// @param principalCap Most principal of all lines together; below 2^64 (InvalidCaps).
+    /// @param domainStart When `accountedInterest` was brought up to date: the time of asking.
     /// @param issuanceRate Sum of principal x aprBps of the lines that accrue: bps-seconds a
     ///        second.
     /// @param accountedInterest Owed interest of all lines not charged off, as of domainStart, in

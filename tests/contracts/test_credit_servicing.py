@@ -292,10 +292,18 @@ def test_caps_are_set_together(lending):
     assert totals.reserve == RESERVE
 
 
-def test_a_reserve_above_all_principal_cannot_be_asked_for(lending):
-    lending.refuses(
-        lending.accounts.risk, "setCaps", LINE_CAP, PRINCIPAL_CAP, 10_001, error="InvalidCaps"
-    )
+@pytest.mark.parametrize("caps", [(LINE_CAP, PRINCIPAL_CAP, 10_001), (LINE_CAP, 2**64, 0)])
+def test_caps_out_of_bounds_are_refused(lending, caps):
+    lending.refuses(lending.accounts.risk, "setCaps", *caps, error="InvalidCaps")
+
+
+def test_a_draw_of_the_highest_cap_fits_the_books(lending):
+    most = 2**64 - 1
+    lending.send(lending.accounts.risk, "setCaps", 2**72 - 1, most, 0)
+    lending.accepted(limit=2**72 - 1, aprBps=2_000, drawFeeBps=1_000)
+    lending.refuses(lending.seller, "draw", most + 1, error="InvalidAmount", limit=most)
+    # It fails for want of coin, when everything has been written.
+    lending.refuses(lending.seller, "draw", most, error="ERC20InsufficientBalance")
 
 
 def test_caps_lowered_leave_lines_as_they_are(lending):

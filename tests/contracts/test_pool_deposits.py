@@ -301,10 +301,11 @@ def test_withdrawals_are_limited_to_the_cash(lending, lender):
     lending.pool_refuses(
         lender,
         "redeem",
-        most + 1,
+        most + 2 * SHARES,
         lender.address,
         lender.address,
         error="ERC4626ExceededMaxRedeem",
+        shares=most + 2 * SHARES,
         max=most,
     )
     with lending.moves(pool=-cash, lender=cash):
@@ -315,6 +316,14 @@ def test_withdrawals_are_limited_to_the_cash(lending, lender):
 def test_the_most_that_may_be_redeemed_is_redeemed(lending, lender, earning):
     most = lending.pool_call("maxRedeem", lender.address)
     assert 0 < most < shares_of(lending, lender)
+    lending.pool_send(lender, "redeem", most, lender.address, lender.address)
+    assert lending.cash() <= 1
+
+
+def test_everything_may_be_redeemed_after_a_loss_too(lending, lender):
+    lending.charged_off()
+    most = lending.pool_call("maxRedeem", lender.address)
+    assert most == shares_of(lending, lender)
     lending.pool_send(lender, "redeem", most, lender.address, lender.address)
     assert lending.cash() <= 1
 
