@@ -146,6 +146,35 @@ async def test_every_outcome_of_an_order_is_reached_and_bad_rows_cost_only_thems
     assert (bad["file"], bad["line"]) == ("olist_order_items_dataset.csv", 10)
 
 
+@pytest.mark.parametrize("chain", ["tester", pytest.param("anvil", marks=pytest.mark.anvil)])
+async def test_credit_lines_are_drawn_repaid_out_of_sales_and_reckoned_to_the_unit(
+    tmp_path: Path, chain: str
+) -> None:
+    if chain == "anvil":
+        needs_anvil()
+    options = ReplayOptions(generate=120, seed=3, tick=3 * DAY, credit=3)
+    plan = prepare(options)
+    quiet = Quiet()
+
+    with running_plaza(tmp_path / "data", chain, genesis(plan)) as plaza:
+        result = await replay(plaza, plan, options, plaza.api_key("shop"), quiet)
+
+    assert result.document["reconciliation"]["differences"] == []
+    assert result.document["errors"] == {}
+    assert result.ok
+    assert quiet.lines == []
+    credit = result.document["credit"]
+    assert credit["lines"] == 3
+    by_sales, by_hand = int(credit["by_sales"]), int(credit["by_hand"])
+    assert by_sales > 0
+    paid = by_sales + by_hand - int(credit["interest_paid"])
+    assert int(credit["drawn"]) == paid + int(credit["principal"])
+    assert int(credit["pool"]["share_price"]) > 10**6
+    report = result.document["reconciliation"]["node"]
+    assert report["checked"]["lines"] == 3
+    assert report["credit"]["repaid_by_sales"] == credit["by_sales"]
+
+
 @pytest.mark.anvil
 async def test_a_chain_whose_clock_is_later_shifts_the_replay(tmp_path: Path) -> None:
     needs_anvil()
@@ -185,13 +214,13 @@ async def test_a_node_killed_in_the_middle_and_started_again_doubles_and_loses_n
     tmp_path: Path,
 ) -> None:
     needs_anvil()
-    options = ReplayOptions(generate=60, seed=21, tick=2 * DAY, wait_node=240)
+    options = ReplayOptions(generate=60, seed=21, tick=2 * DAY, wait_node=240, credit=3)
     plan = prepare(options)
     quiet = Quiet()
 
     with running_plaza(tmp_path / "data", "anvil", genesis(plan)) as plaza:
         running = asyncio.create_task(replay(plaza, plan, options, plaza.api_key("shop"), quiet))
-        for after in (3, 8):
+        for after in (3, 8, 14):  # at 14, lines have been drawn on
             await asyncio.wait_for(quiet.until(after), 120)
             await asyncio.to_thread(plaza.kill)
             await asyncio.to_thread(plaza.start)
@@ -208,15 +237,15 @@ async def test_a_replay_that_ended_halfway_is_resumed_without_doing_anything_twi
     tmp_path: Path,
 ) -> None:
     needs_anvil()
-    options = ReplayOptions(generate=60, seed=22, tick=2 * DAY)
+    options = ReplayOptions(generate=60, seed=22, tick=2 * DAY, credit=3)
     plan = prepare(options)
     quiet = Quiet()
 
     with running_plaza(tmp_path / "data", "anvil", genesis(plan)) as plaza:
         key = plaza.api_key("shop")
         running = asyncio.create_task(replay(plaza, plan, options, key, quiet))
-        await asyncio.wait_for(quiet.until(5), 120)
-        await asyncio.sleep(0.05)  # into the sixth
+        await asyncio.wait_for(quiet.until(11), 120)
+        await asyncio.sleep(0.05)  # into the twelfth, in which lines are opened
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running

@@ -16,9 +16,15 @@ from node.chain.codec import ContractCodec
 from node.chain.deployment import deploy
 from node.chain.engine import Engine
 from node.chain.typed_data import (
+    acceptance_digest,
+    draw_digest,
+    intent_nonce,
+    offer_hash,
     order_hash,
     receive_authorization_digest,
+    redemption_digest,
     refund_nonce,
+    repayment_nonce,
     transfer_authorization_digest,
 )
 from tests.node.chain.support import START, seed, send, settings_in
@@ -165,6 +171,115 @@ async def test_the_contracts_make_the_same_hashes(tester: Engine, tmp_path: Path
     assert await ask("hashTerms", TERMS) == expected
     refund = "0x" + "02" * 32
     assert await ask("refundNonce", expected, refund) == refund_nonce(expected, refund)
+
+
+_offers = st.fixed_dictionaries(
+    {
+        "seller": _addresses,
+        "underwriter": _addresses,
+        "limit": _uint(72),
+        "aprBps": _uint(16),
+        "drawFeeBps": _uint(16),
+        "holdbackBps": _uint(16),
+        "termDays": _uint(16),
+        "expires": _uint(40),
+        "disclosureHash": _words,
+        "modelHash": _words,
+        "nonce": _uint(256),
+    }
+)
+OFFER_TYPE = [
+    {"name": name, "type": kind}
+    for name, kind in (
+        ("seller", "address"),
+        ("underwriter", "address"),
+        ("limit", "uint72"),
+        ("aprBps", "uint16"),
+        ("drawFeeBps", "uint16"),
+        ("holdbackBps", "uint16"),
+        ("termDays", "uint16"),
+        ("expires", "uint40"),
+        ("disclosureHash", "bytes32"),
+        ("modelHash", "bytes32"),
+        ("nonce", "uint256"),
+    )
+]
+
+
+@given(offer=_offers, chain_id=_uint(64), book=_addresses)
+def test_the_offer_hash_is_the_typed_data_hash_of_the_offer(
+    offer: dict[str, Any], chain_id: int, book: str
+) -> None:
+    expected = digest_of("Plaza CreditBook", book, chain_id, "Offer", OFFER_TYPE, offer)
+    assert offer_hash(chain_id=chain_id, book=book, offer=offer) == "0x" + expected.hex()
+
+
+@given(member=_addresses, word=_words, amount=_uint(256), nonce=_uint(256), deadline=_uint(256))
+def test_intents_are_the_typed_data_hashes_of_their_messages(
+    member: str, word: str, amount: int, nonce: int, deadline: int
+) -> None:
+    def fields(**kinds: str) -> list[dict[str, str]]:
+        kinds |= {"nonce": "uint256", "deadline": "uint256"}
+        return [{"name": name, "type": kind} for name, kind in kinds.items()]
+
+    rest = {"nonce": nonce, "deadline": deadline}
+    assert acceptance_digest(chain_id=7, book=COIN, offer_hash=word, **rest) == digest_of(
+        "Plaza CreditBook",
+        COIN,
+        7,
+        "Acceptance",
+        fields(offerHash="bytes32"),
+        {"offerHash": word, **rest},
+    )
+    assert draw_digest(chain_id=7, book=COIN, seller=member, amount=amount, **rest) == digest_of(
+        "Plaza CreditBook",
+        COIN,
+        7,
+        "Draw",
+        fields(seller="address", amount="uint256"),
+        {"seller": member, "amount": amount, **rest},
+    )
+    assert redemption_digest(
+        chain_id=7, pool=COIN, owner=member, shares=amount, **rest
+    ) == digest_of(
+        "Plaza LenderPool",
+        COIN,
+        7,
+        "Redemption",
+        fields(owner="address", shares="uint256"),
+        {"owner": member, "shares": amount, **rest},
+    )
+
+
+def test_an_intents_nonce_is_the_first_of_its_own_key() -> None:
+    assert intent_nonce("0x" + "ab" * 32) == int("ab" * 24 + "00" * 8, 16)
+
+
+async def test_the_credit_book_makes_the_same_hashes(tester: Engine, tmp_path: Path) -> None:
+    manifest = await deploy(tester, seed, settings_in(tmp_path), bridge_url="http://127.0.0.1:1")
+    book, codec = manifest.contracts["CreditBook"].address, ContractCodec("CreditBook")
+
+    async def ask(function: str, *arguments: Any) -> Any:
+        call = {"to": book, "data": codec.encode(function, *arguments)}
+        return codec.decode_result(function, await tester.rpc.call("eth_call", call, "latest"))
+
+    offer = {
+        "seller": seed.managed(0).address,
+        "underwriter": seed.platform("underwriter").address,
+        "limit": 500_000_000,
+        "aprBps": 1_100,
+        "drawFeeBps": 50,
+        "holdbackBps": 1_500,
+        "termDays": 270,
+        "expires": START + 86_400,
+        "disclosureHash": "0x" + "05" * 32,
+        "modelHash": "0x" + "06" * 32,
+        "nonce": 2**255 + 7,
+    }
+    expected = offer_hash(chain_id=4242, book=book, offer=offer)
+    assert await ask("hashOffer", offer) == expected
+    seller, ref = offer["seller"], "0x" + "07" * 32
+    assert await ask("repaymentNonce", seller, ref) == repayment_nonce(seller, ref)
 
 
 async def test_the_coin_takes_a_signature_over_the_digest(tester: Engine, tmp_path: Path) -> None:
