@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from node.chain import typed_data
+from node.index.reconcile import reconcile
 from node.keys import LocalSigner
 from node.store import Store
 from node.store.models import (
@@ -450,3 +451,82 @@ async def test_finality_depth_keeps_the_newest_blocks_waiting(
         await platform.engine.rpc.call("evm_mine")
     await worker.indexer.round()
     assert shop.get(Account, account.id).status == AccountStatus.ACTIVE
+
+
+# ------------------------------------------------------------------------------------ disputes
+
+
+async def disputed(
+    platform: Platform, shop: Shop, worker: Worker
+) -> tuple[Account, Account, Purchase]:
+    buyer, seller = await funded(shop, worker)
+    purchase = shop.purchase(buyer, seller, 10 * COIN)
+    shop.authorize(purchase)
+    await worker.settle()
+    shop.deliver(purchase)
+    await worker.settle()
+    data = platform.escrow.encode("dispute", purchase.terms, word("a broken cup"))
+    await platform.send(shop.signer(buyer), platform.escrow_address, data)
+    await worker.index()
+    return buyer, seller, purchase
+
+
+async def test_a_dispute_is_followed_to_its_decision(
+    platform: Platform, shop: Shop, worker: Worker
+) -> None:
+    buyer, seller, purchase = await disputed(platform, shop, worker)
+    assert shop.get(Purchase, purchase.id).status == PurchaseStatus.DISPUTED
+    evidence = platform.escrow.encode("submitEvidence", purchase.terms, word("a photo"))
+    await platform.send(shop.signer(seller), platform.escrow_address, evidence)
+    decide = platform.escrow.encode(
+        "resolve", purchase.terms, 4 * COIN, FEE_BPS, word("the decision")
+    )
+    arbiter = platform.seed.platform("arbiter")
+    await platform.send(arbiter, platform.escrow_address, decide, gas=1_500_000)
+    await worker.index()
+
+    row = shop.get(Purchase, purchase.id)
+    assert row.status == PurchaseStatus.RESOLVED
+    order = shop.get(EscrowOrder, purchase.order_hash)
+    assert (order.held, order.voided, order.released) == (0, 4 * COIN, 6 * COIN)
+    fee = 6 * COIN * FEE_BPS // 10_000
+    assert ledger(platform.store, seller.address)[-1][:2] == ("release", 6 * COIN - fee)
+    assert ledger(platform.store, buyer.address)[-1][:2] == ("void", 4 * COIN)
+    assert event_types(platform.store, purchase.id)[-5:] == [
+        "purchase.disputed",
+        "purchase.evidence_submitted",
+        "purchase.resolved",
+        "purchase.voided",
+        "purchase.released",
+    ]
+    assert (await reconcile(platform.engine.rpc, platform.store, platform.manifest)).drift == []
+
+
+async def test_a_dispute_nobody_decides_gives_all_back(
+    platform: Platform, shop: Shop, worker: Worker
+) -> None:
+    buyer, seller, purchase = await disputed(platform, shop, worker)
+    await platform.engine.set_time(await platform.engine.now() + 31 * DAY)
+    expire = platform.escrow.encode("expireDispute", purchase.terms)
+    await platform.send(shop.signer(seller), platform.escrow_address, expire)
+    await worker.index()
+    assert shop.get(Purchase, purchase.id).status == PurchaseStatus.RESOLVED
+    order = shop.get(EscrowOrder, purchase.order_hash)
+    assert (order.held, order.voided) == (0, 10 * COIN)
+    assert ledger(platform.store, buyer.address)[-1][:2] == ("void", 10 * COIN)
+    assert (await reconcile(platform.engine.rpc, platform.store, platform.manifest)).drift == []
+
+
+async def test_a_party_that_gives_in_ends_a_dispute(
+    platform: Platform, shop: Shop, worker: Worker
+) -> None:
+    buyer, _, purchase = await disputed(platform, shop, worker)
+    shop.void(purchase, 4 * COIN)
+    await worker.settle()
+    assert shop.get(Purchase, purchase.id).status == PurchaseStatus.DISPUTED
+    terms = purchase.terms
+    give_in = platform.escrow.encode("release", terms, 6 * COIN, terms["maxFeeBps"])
+    await platform.send(shop.signer(buyer), platform.escrow_address, give_in, gas=1_500_000)
+    await worker.index()
+    assert shop.get(Purchase, purchase.id).status == PurchaseStatus.RELEASED
+    assert (await reconcile(platform.engine.rpc, platform.store, platform.manifest)).drift == []
