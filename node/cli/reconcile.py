@@ -95,6 +95,11 @@ def _print(report: Mapping[str, Any]) -> None:
     for name in ("minted", "burned", "total_supply", "held", "claimable", "unattributed"):
         figures.add_row(name.replace("_", " "), f"{int(report[name]):,}")
     console.print(figures)
+    credit = Table("credit lines and lender pool", "atomic units", title_justify="left")
+    credit.columns[1].justify = "right"
+    for name, value in report["credit"].items():
+        credit.add_row(name.replace("_", " "), f"{int(value):,}")
+    console.print(credit)
     compared = ", ".join(f"{count:,} {what}" for what, count in report["checked"].items())
     console.print(f"Compared: {compared}")
     if not report["drift"]:
