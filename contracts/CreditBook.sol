@@ -140,7 +140,10 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
             revert InvalidOfferSignature(offer.underwriter);
         }
 
-        (Record storage record, Line memory line, Dues memory dues) = _bringUp(offer.seller);
+        Record storage record = _records[offer.seller];
+        Line memory line = record.line;
+        Dues memory dues = _duesOf(record, line);
+        _bringUp(offer.seller, line, dues);
         if (line.status == Status.Defaulted || line.status == Status.ChargedOff) {
             revert WrongStatus(offer.seller, line.status);
         }
@@ -202,7 +205,10 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
     }
 
     function _draw(address seller, uint256 amount) private {
-        (Record storage record, Line memory line, Dues memory dues) = _bringUp(seller);
+        Record storage record = _records[seller];
+        Line memory line = record.line;
+        Dues memory dues = _duesOf(record, line);
+        _bringUp(seller, line, dues);
         if (line.status != Status.Active) revert WrongStatus(seller, line.status);
         if (line.pastDueSince != 0) revert PaymentPastDue(seller, line.pastDueSince);
         LineTerms memory terms = record.terms;
@@ -308,7 +314,10 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
         if (!chargedOff && stored.principal == 0 && stored.interest == 0) return 0;
         if (!_salesSources[msg.sender]) revert NotASalesSource(msg.sender);
 
-        (Record storage record, Line memory line, Dues memory dues) = _bringUp(seller);
+        Record storage record = _records[seller];
+        Line memory line = record.line;
+        Dues memory dues = _duesOf(record, line);
+        _bringUp(seller, line, dues);
         uint256 offered = (net * line.holdback(block.timestamp)) / BPS;
         if (!chargedOff) {
             repayment = Math.min(offered, line.payoff());
@@ -335,7 +344,10 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
         uint256 offered,
         address payer
     ) private returns (uint256 toPool, uint256 toReserve) {
-        (Record storage record, Line memory line, Dues memory dues) = _bringUp(seller);
+        Record storage record = _records[seller];
+        Line memory line = record.line;
+        Dues memory dues = _duesOf(record, line);
+        _bringUp(seller, line, dues);
         if (line.status == Status.ChargedOff) {
             Loss memory loss = record.loss;
             _checkPayment(seller, offered, uint256(loss.toPool) + loss.toReserve);
@@ -401,13 +413,19 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
 
     /// @inheritdoc ICreditBook
     function touch(address seller) external {
-        (Record storage record, Line memory line, Dues memory dues) = _bringUp(seller);
+        Record storage record = _records[seller];
+        Line memory line = record.line;
+        Dues memory dues = _duesOf(record, line);
+        _bringUp(seller, line, dues);
         _store(record, line, dues);
     }
 
     /// @inheritdoc ICreditBook
     function chargeOff(address seller) external {
-        (Record storage record, Line memory line, Dues memory dues) = _bringUp(seller);
+        Record storage record = _records[seller];
+        Line memory line = record.line;
+        Dues memory dues = _duesOf(record, line);
+        _bringUp(seller, line, dues);
         if (line.status != Status.Defaulted) revert WrongStatus(seller, line.status);
         if (
             block.timestamp < line.pastDueSince + CHARGE_OFF_AFTER &&
@@ -439,7 +457,10 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
         if (duration < MIN_HOLIDAY || duration > MAX_HOLIDAY) {
             revert InvalidDuration(duration, MAX_HOLIDAY);
         }
-        (Record storage record, Line memory line, Dues memory dues) = _bringUp(seller);
+        Record storage record = _records[seller];
+        Line memory line = record.line;
+        Dues memory dues = _duesOf(record, line);
+        _bringUp(seller, line, dues);
         if (line.status != Status.Active) revert WrongStatus(seller, line.status);
         if (line.windowEnd == 0) revert NothingOwed(seller);
         line.windowEnd += duration;
@@ -450,7 +471,10 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
 
     /// @inheritdoc ICreditBook
     function waive(address seller, uint256 amount) external restricted returns (uint256 waived) {
-        (Record storage record, Line memory line, Dues memory dues) = _bringUp(seller);
+        Record storage record = _records[seller];
+        Line memory line = record.line;
+        Dues memory dues = _duesOf(record, line);
+        _bringUp(seller, line, dues);
         if (line.status != Status.Active && line.status != Status.Defaulted) {
             revert WrongStatus(seller, line.status);
         }
@@ -560,15 +584,20 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
         view
         returns (Line memory line, LineTerms memory terms, Dues memory dues, Loss memory loss)
     {
-        (, line, dues, ) = _read(seller);
-        line.hasDues = _hasDues(dues);
         Record storage record = _records[seller];
+        line = record.line;
+        dues = _duesOf(record, line);
+        LineLib.advance(line, dues, block.timestamp);
+        line.hasDues = _hasDues(dues);
         return (line, record.terms, dues, record.loss);
     }
 
     /// @inheritdoc ICreditBook
     function statementOf(address seller) external view returns (Statement memory statement) {
-        (Record storage record, Line memory line, Dues memory dues, ) = _read(seller);
+        Record storage record = _records[seller];
+        Line memory line = record.line;
+        Dues memory dues = _duesOf(record, line);
+        LineLib.advance(line, dues, block.timestamp);
         statement.status = line.status;
         statement.delinquent = line.delinquent(block.timestamp);
         statement.windowEnd = line.windowEnd;
@@ -632,37 +661,25 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
 
     // ------------------------------------------------------------------ inside
 
-    /// @dev The line as it is now. Nothing of it is stored yet.
-    function _read(
-        address seller
-    )
-        private
-        view
-        returns (Record storage record, Line memory line, Dues memory dues, bool defaulted)
-    {
-        record = _records[seller];
-        line = record.line;
+    function _duesOf(
+        Record storage record,
+        Line memory line
+    ) private view returns (Dues memory dues) {
         if (line.hasDues) dues = record.dues;
-        defaulted = LineLib.advance(line, dues, block.timestamp);
     }
 
-    /// @dev As `_read`; a default that has come is recorded in the totals. The caller stores the
-    ///      line.
-    function _bringUp(
-        address seller
-    ) private returns (Record storage record, Line memory line, Dues memory dues) {
-        bool defaulted;
-        (record, line, dues, defaulted) = _read(seller);
-        if (defaulted) {
-            _addToSums(0, -int256(uint256(line.principal) * line.aprBps), 0);
-            emit LineDefaulted(seller, line.pastDueSince, line.principal, line.interestOwed());
-        }
+    /// @dev Bring a line to the present; a default that has come is recorded in the sums. The
+    ///      caller stores the line.
+    function _bringUp(address seller, Line memory line, Dues memory dues) private {
+        if (!LineLib.advance(line, dues, block.timestamp)) return;
+        _addToSums(0, -int256(uint256(line.principal) * line.aprBps), 0);
+        emit LineDefaulted(seller, line.pastDueSince, line.principal, line.interestOwed());
     }
 
     function _store(Record storage record, Line memory line, Dues memory dues) private {
         bool had = line.hasDues;
         line.hasDues = _hasDues(dues);
-        record.line = line;
+        line.store(record.line);
         if (had || line.hasDues) record.dues = dues;
     }
 
@@ -674,16 +691,15 @@ contract CreditBook is ICreditBook, Intents, AccessManaged {
     ///      that changes now leaves the interest of now as it is, so that of time 0 moves.
     function _addToSums(int256 principal, int256 issuanceRate, int256 interest) private {
         Sums memory sums = _sums;
-        _sums = Sums({
-            principal: (int256(uint256(sums.principal)) + principal).toUint256().toUint64(),
-            issuanceRate: (int256(uint256(sums.issuanceRate)) + issuanceRate)
-                .toUint256()
-                .toUint80(),
-            interestAtZero: (sums.interestAtZero +
-                interest -
-                issuanceRate *
-                int256(block.timestamp)).toInt112()
-        });
+        uint256 all = (int256(uint256(sums.principal)) + principal).toUint256().toUint64();
+        uint256 rate = (int256(uint256(sums.issuanceRate)) + issuanceRate).toUint256().toUint80();
+        int112 atZero = (sums.interestAtZero + interest - issuanceRate * int256(block.timestamp))
+            .toInt112();
+        // Written once, as the struct lies: Solidity would write the word for each member.
+        uint256 word = all | (rate << 64) | (uint256(uint112(atZero)) << 144);
+        assembly ("memory-safe") {
+            sstore(_sums.slot, word)
+        }
     }
 
     function _interestNow(Sums memory sums) private view returns (uint256) {

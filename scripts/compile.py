@@ -44,7 +44,7 @@ SETTINGS: dict[str, Any] = {
 }
 PACKAGES = ("@openzeppelin/", "solady/")  # where npm's sources are named from
 # Fewer runs make smaller code: at the default these would not fit into a contract.
-OPTIMIZER_RUNS = {"CreditBook": 1_000}
+OPTIMIZER_RUNS = {"CreditBook": 4_000}
 # Deployed as they are, so compiled beside our own contracts.
 LIBRARY_CONTRACTS = {"AccessManager": "@openzeppelin/contracts/access/manager/AccessManager.sol"}
 MAX_RUNTIME_BYTES = 24_576  # EIP-170

@@ -61,6 +61,29 @@ library LineLib {
         return Math.min(line.holdbackBps + DELINQUENT_HOLDBACK_BPS, MAX_DELINQUENT_HOLDBACK_BPS);
     }
 
+    // --------------------------------------------------------------------- storage
+
+    /// @notice Write a line, each of its two words once.
+    /// @dev As the struct lies, from the low end of each word: Solidity would read and write the
+    ///      words again for most of the members.
+    function store(ICreditBook.Line memory line, ICreditBook.Line storage place) internal {
+        uint256 debt = uint256(line.principal) |
+            (uint256(line.interest) << 72) |
+            (uint256(line.accruedAt) << 200) |
+            (uint256(line.status) << 240) |
+            (uint256(line.hasDues ? 1 : 0) << 248);
+        uint256 schedule = uint256(line.windowEnd) |
+            (uint256(line.pastDueSince) << 40) |
+            (uint256(line.installment) << 80) |
+            (uint256(line.installmentDue) << 152) |
+            (uint256(line.holdbackBps) << 224) |
+            (uint256(line.aprBps) << 240);
+        assembly ("memory-safe") {
+            sstore(place.slot, debt)
+            sstore(add(place.slot, 1), schedule)
+        }
+    }
+
     // ------------------------------------------------------------------------ time
 
     /// @notice Bring a line to `nowTime`: close the windows that have ended, accrue, default.
