@@ -256,6 +256,28 @@ def test_the_last_installment_is_what_principal_is_left(lending):
     assert lending.line().installmentDue == left < INSTALLMENT
 
 
+def test_past_due_principal_may_be_all_of_it_and_leave_interest_alone(lending):
+    drawn_at = lending.drawn()
+    repay(lending, DRAW - INSTALLMENT // 2)
+    left = lending.line().principal
+    lending.chain.travel_to(drawn_at + 2 * WINDOW)
+    late = lending.dues().pastDueInterest
+    assert lending.dues().pastDuePrincipal == left
+    event = repay(lending, late + left).event(lending.book, "Repaid")
+    assert (event["interestPaid"], event["principalPaid"], event["principal"]) == (late, left, 0)
+    owed, interest = lending.statement().payoff, lending.line().interest
+    assert owed == rounded_up(interest) > 0
+    # Nothing accrues on interest; it falls due with its window, and a sale still repays it.
+    lending.chain.travel_to(drawn_at + 3 * WINDOW)
+    assert lending.line().interest == interest
+    assert lending.statement().pastDue == interest // BPS_YEAR
+    assert lending.line().pastDueSince == drawn_at + 3 * WINDOW
+    assert lending.repayment_of(DRAW) == owed
+    repay(lending, FOREVER)
+    assert lending.line().windowEnd == 0
+    assert lending.call("bookValue") == 0
+
+
 def test_in_default_principal_is_paid_first(lending):
     lending.defaulted()
     interest = lending.statement().interest
