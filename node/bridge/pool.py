@@ -52,7 +52,7 @@ from node.chain.typed_data import intent_nonce, redemption_digest
 from node.index.credit_line import BPS_YEAR
 from node.index.reconcile_credit import assets_of
 from node.store import models
-from node.store.models import MoveStatus
+from node.store.models import MoveStatus, OperationStatus
 
 router = APIRouter(prefix="/pool", tags=["credit"])
 
@@ -447,7 +447,7 @@ def fund_reserve(
         error=None,
         created_at=context.wall_now(),
     )
-    calls = (
+    calls: tuple[tuple[str, str, str], ...] = (
         ("mint", context.coin_address, context.coin.encode("mint", treasury, request.amount, ref)),
         (
             "approve",
@@ -456,6 +456,8 @@ def fund_reserve(
         ),
         ("fund", context.book_address, context.book.encode("fundReserve", request.amount)),
     )
+    if _is_minted(session, ref):  # by an earlier try, whose coin is still the treasury's
+        calls = calls[1:]
     operations = [
         queue(
             session,
@@ -475,6 +477,16 @@ def fund_reserve(
     data = {"status": MoveStatus.PENDING, "amount": str(request.amount)}
     record(session, context, merchant_id, "reserve_funding.created", funding_id, data)
     return Outcome("reserve_funding", funding_id, operations)
+
+
+def _is_minted(session: Session, ref: str) -> bool:
+    operations = table(models.Operation)
+    done = select(operations.c.id).where(
+        operations.c.kind == "reserve_funding.mint",
+        operations.c.ref == ref,
+        operations.c.status == OperationStatus.DONE,
+    )
+    return session.scalar(done) is not None
 
 
 # ------------------------------------------------------------------------------- service: read

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from node.market.credit import CreditRecord
 from node.market.orders import ATOMIC_UNITS_PER_COIN, OrderBook
 from node.market.plan import Outcome, Plan, StepKind
 from node.market.reconciliation import Comparison, expected
@@ -64,7 +65,7 @@ def summarise(plan: Plan, run: Run, comparison: Comparison) -> dict[str, Any]:
         },
         "credit": _credit(plan, comparison),
         "by_day": _by_day(plan),
-        "by_seller": _by_seller(plan),
+        "by_seller": _by_seller(plan, comparison.credit),
         "run": {
             "resumed": run.resumed,
             "clock_moved": run.can_travel,
@@ -150,14 +151,16 @@ def _by_day(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def _by_seller(plan: Plan) -> list[dict[str, Any]]:
+def _by_seller(plan: Plan, credit: CreditRecord) -> list[dict[str, Any]]:
     sums: dict[str, Counter[str]] = defaultdict(Counter)
     for purchase in plan.purchases:
         seller = sums[purchase.seller]
         seller["purchases"] += 1
         seller["sold"] += purchase.amount
         if purchase.outcome is Outcome.RELEASED:
-            seller["received"] += purchase.amount - purchase.fee
+            holdback = credit.holdback(purchase.seller, purchase.order_id)
+            seller["received"] += purchase.amount - purchase.fee - holdback
+            seller["holdback"] += holdback
             seller["fees"] += purchase.fee
     best = sorted(sums.items(), key=lambda item: (-item[1]["sold"], item[0]))
     return [
@@ -167,6 +170,7 @@ def _by_seller(plan: Plan) -> list[dict[str, Any]]:
             "sold": str(seller["sold"]),
             "received": str(seller["received"]),
             "fees": str(seller["fees"]),
+            "holdback": str(seller["holdback"]),
         }
         for name, seller in best
     ]

@@ -304,6 +304,8 @@ class Desk:
     def counts(self) -> dict[str, int]:
         """Rows of everything that a request may add."""
         tables = ("accounts", "topups", "redemptions", "transfers", "purchases", "operations")
+        tables += ("credit_offers", "draws", "repayments")
+        tables += ("pool_deposits", "pool_withdrawals", "reserve_fundings")
         more = (Event.__tablename__, IdempotencyKey.__tablename__, "api_keys")
         return self.store.read_now(
             lambda session: {

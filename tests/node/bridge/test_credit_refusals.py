@@ -19,7 +19,9 @@ from node.store.models import (
     Lender,
     LineStatus,
     Member,
+    Operation,
     PoolTotals,
+    ReserveFunding,
 )
 from tests.node.bridge.support import CHAIN_NOW, COIN, DAY, Client, Desk
 
@@ -321,6 +323,19 @@ async def test_an_account_that_is_not_active_neither_draws_nor_lends(desk: Desk)
     await refused(desk, f"{path}/draws", draw, "account_not_active", actual="frozen")
     deposit = {"account": account["id"], "amount": "1", "reference": "p1"}
     await refused(desk, "/v1/pool/deposits", deposit, "account_not_active")
+
+
+async def test_a_funding_that_failed_after_its_mint_is_not_minted_again(desk: Desk) -> None:
+    body = {"amount": "7", "reference": "board 1"}
+    first = await desk.shop.ok("/v1/pool/reserve", body)
+    await refused(desk, "/v1/pool/reserve", body, "reference_taken", resource_id=first["id"])
+    for operation in desk.rows(Operation):
+        minted = operation.kind == "reserve_funding.mint"
+        desk.set(Operation, operation.id, status="done" if minted else "failed")
+    desk.set(ReserveFunding, first["id"], status="failed")
+    again = await desk.shop.ok("/v1/pool/reserve", body)
+    kinds = [row.kind for row in desk.rows(Operation) if row.resource_id == again["id"]]
+    assert sorted(kinds) == ["reserve_funding.approve", "reserve_funding.fund"]
 
 
 # ------------------------------------------------------------------------------------ walls

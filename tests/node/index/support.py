@@ -27,7 +27,18 @@ from node.store.models import (
 )
 from tests.node.platform import Platform
 
-PROJECTIONS = ("blocks", "members", "ledger_entries", "escrow_orders", "claimables", "supply")
+PROJECTIONS = (
+    "blocks",
+    "members",
+    "ledger_entries",
+    "escrow_orders",
+    "claimables",
+    "supply",
+    "credit_lines",
+    "credit_totals",
+    "pool_totals",
+    "lenders",
+)
 RESOURCES = ("accounts", "topups", "redemptions", "transfers", "purchases")
 EXECUTION = ("operations", "chain_txs")
 # Row numbers and wall-clock times say nothing of the chain.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import orjson
 from rich.console import Console
@@ -14,6 +15,7 @@ from node.market.replay import Run
 from node.market.summary import print_summary, summarise
 
 DAY = 86_400
+COIN = 10**6
 
 
 def order(order_id: str, status: OrderStatus, price: int, delivered: bool = False) -> Order:
@@ -102,8 +104,10 @@ def test_the_document_is_json_with_exact_amounts() -> None:
             "sold": "18000039",
             "received": "2925039",
             "fees": "75000",
+            "holdback": "0",
         }
     ]
+    assert again["credit"]["lines"] == 0
 
 
 def test_the_text_says_where_the_orders_come_from() -> None:
@@ -134,3 +138,30 @@ def test_a_difference_is_listed_with_both_figures() -> None:
     ]
     assert "1 DIFFERENCES between input, bridge and chain" in text
     assert "agree to the unit" not in text
+
+
+def test_credit_lines_are_told_by_our_own_record() -> None:
+    delivered = tuple(order(f"A-{n}", OrderStatus.DELIVERED, COIN * n, True) for n in (1, 2, 3))
+    late = replace(delivered[2], purchased_at=40 * DAY, shipped_at=41 * DAY, delivered_at=42 * DAY)
+    book = OrderBook((*delivered[:2], late), "hand-made", False)
+    made = make_plan(book, PlanTerms(tick=DAY, fee_bps=0, dispute_window=0, credit=1))
+    (line,) = made.lines
+    comparison = Comparison(block=7, node={"ok": True})
+    own = comparison.credit.lines["s1"]
+    own.draw(line.draw, line.fee, when=15 * DAY)
+    holdback = own.sale("A-3", 3 * COIN, when=43 * DAY)
+    names = ("cash", "book_value", "total_assets", "share_price", "reserve", "interest")
+    comparison.pool = dict.fromkeys(names, "1000000")
+
+    document = summarise(made, Run(resumed=False), comparison)
+
+    credit = document["credit"]
+    assert (credit["drawn"], credit["by_sales"]) == (str(line.draw), str(holdback))
+    assert credit["by_line"][0]["principal"] == str(own.principal)
+    (seller,) = document["by_seller"]
+    assert seller["received"] == str(6 * COIN - holdback)
+    out = io.StringIO()
+    print_summary(document, Console(file=out, width=80))
+    assert "1 credit lines" in out.getvalue()
+    assert "repaid by holdback" in out.getvalue()
+    assert "…" not in out.getvalue().partition("1 credit lines")[2].partition("By day")[0]
