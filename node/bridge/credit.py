@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from node.bridge.problems import Problem
 from node.bridge.rows import owned, table
 from node.index.credit import TOTALS_ID, line_of
-from node.index.credit_line import Line
+from node.index.credit_line import BPS, Line
 from node.settings import DAY
 from node.store import models
 from node.store.models import MoveStatus
@@ -71,6 +71,17 @@ def _one(
     rows = table(model)
     row = session.execute(select(rows).where(rows.c.id == TOTALS_ID)).mappings().one_or_none()
     return dict.fromkeys(rows.columns.keys(), 0) if row is None else dict(row)
+
+
+def holdback_of(session: Session, seller: str, net: int, now: int) -> int:
+    """What of a sale goes to the seller's line, as far as the line is known here."""
+    row = find_line(session, seller)
+    if row is None:
+        return 0
+    now = not_before_indexed(session, now)
+    line = line_now(row, now)
+    owed = line.payoff or row.loss_to_pool or row.loss_to_reserve
+    return min(net * line.holdback_at(now) // BPS, owed)
 
 
 def refuse_taken_reference(

@@ -21,6 +21,7 @@ from node.bridge.answers import answer
 from node.bridge.auth import Caller, Reader
 from node.bridge.authorizations import Payment, authorization_for
 from node.bridge.context import Context, Ctx
+from node.bridge.credit import holdback_of
 from node.bridge.events import record
 from node.bridge.funds import refuse_unless_available
 from node.bridge.idempotency import Outcome, PurchasesCommand
@@ -570,15 +571,16 @@ def release_purchase(
             deadline=rfc3339(purchase.dispute_deadline),
         )
     amount = _part(request.amount, purchase.held, "held")
-    fee = amount * purchase.fee_bps // 10_000
     terms = contract_terms(purchase)
+    net = amount - amount * purchase.fee_bps // 10_000
+    paid = net - holdback_of(session, terms["payee"], net, now)
     call = Call(
         kind="purchase.release",
         ref=reference("plaza/release", purchase.order_hash, str(purchase.released)),
         signer="operator",
         to=context.escrow_address,
         calldata=context.escrow.encode("release", terms, amount, purchase.fee_bps),
-        credit=(terms["payee"], amount - fee),
+        credit=(terms["payee"], paid),
     )
     return _queue_action(session, context, purchase, call)
 

@@ -377,6 +377,30 @@ async def test_an_account_without_a_line_has_none(desk: Desk) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
+async def test_what_a_release_brings_is_pending_without_the_holdback(desk: Desk) -> None:
+    fund(desk)
+    seller, _ = await seller_with_line(desk, **owing(9 * COIN))
+    buyer = await desk.account(20 * COIN)
+    for number, (amount, brings) in enumerate(
+        ((10 * COIN, 7_800_000), (20 * COIN, 19_500_000 - 3_900_000)), 1
+    ):
+        purchase = await desk.shop.ok(
+            "/v1/purchases",
+            {
+                "order_id": f"A-{number}",
+                "payer": buyer["id"],
+                "payee": seller["id"],
+                "amount": str(amount),
+                "authorize": False,
+            },
+        )
+        desk.hold(purchase, dispute_deadline=CHAIN_NOW - 1)
+        await desk.shop.ok(f"/v1/purchases/{purchase['id']}/release")
+        balance = (await desk.shop.get(f"/v1/accounts/{seller['id']}/balance")).json()
+        assert balance["pending"] == str(brings)
+        desk.settle()
+
+
 async def test_a_line_is_shown_as_of_now(desk: Desk) -> None:
     """Interest to the second, and windows closed by time alone."""
     fund(desk)
