@@ -134,9 +134,10 @@ def _compile(entry_points: Mapping[str, str], runs: int, solc: Path) -> dict[str
     sources = read_sources(entry_points.values())
     settings = {**SETTINGS, "optimizer": {**SETTINGS["optimizer"], "runs": runs}}
     # Only what is asked for: other contracts among the sources may need other settings.
-    settings["outputSelection"] = {
-        unit: {name: SETTINGS["outputSelection"]["*"]["*"]} for name, unit in entry_points.items()
-    }
+    selection: dict[str, dict[str, Any]] = {unit: {} for unit in entry_points.values()}
+    for name, unit in entry_points.items():
+        selection[unit][name] = SETTINGS["outputSelection"]["*"]["*"]
+    settings["outputSelection"] = selection
     standard_input = {"language": "Solidity", "sources": sources, "settings": settings}
     try:
         output = solcx.compile_standard(standard_input, solc_binary=solc)
