@@ -4,9 +4,9 @@
 Our contracts and the peers' (OpenZeppelin's and Solady's, from npm) are deployed on one chain in
 this process, under Cancun's rules. Every operation is a transaction alone in its block, so all
 slots and accounts are cold; accounts exist and hold coin unless the row says otherwise; what a
-member signs is sent by a relayer. All are compiled by our compiler with our settings (optimizer for
-1,000,000 runs, through the intermediate representation), so that the code is compared and not the
-compiler. Gas does not depend on the machine: the figures are exact.
+member signs is sent by a relayer. All are compiled by our compiler with our settings, those of
+scripts/compile.py, so that the code is compared and not the compiler: they make the libraries
+cheaper, too, than the settings these are shipped with. Gas does not depend on the machine: the figures are exact.
 
 The floor of an operation is what any contract must pay to leave the same state and the same logs
 behind, counted from our own transaction:
@@ -49,6 +49,7 @@ from web3.contract import Contract
 from contracts import Artifact, ArtifactNotFound
 from scripts.compile import SETTINGS, SOLC_VERSION, CompileError, compile_sources
 from tests.contracts.chain import ZERO_ADDRESS, Chain, Receipt
+from tests.contracts.credit import INTENTS
 from tests.contracts.escrow import AMOUNT, MAX_FEE_BPS, Market
 from tests.contracts.signing import sign_permit, sign_transfer, sign_typed
 from tests.contracts.system import COIN, DAY, START, Cast, System, deploy
@@ -348,19 +349,6 @@ def _escrow_trials(market: Market) -> Trials:
 
 LIMIT = 5_000 * COIN
 DRAWN = 1_000 * COIN
-OFFER_FIELDS = [
-    ("seller", "address"),
-    ("underwriter", "address"),
-    ("limit", "uint72"),
-    ("aprBps", "uint16"),
-    ("drawFeeBps", "uint16"),
-    ("holdbackBps", "uint16"),
-    ("termDays", "uint16"),
-    ("expires", "uint40"),
-    ("disclosureHash", "bytes32"),
-    ("modelHash", "bytes32"),
-    ("nonce", "uint256"),
-]
 
 
 def _accept(system: System) -> Cost:
@@ -380,8 +368,7 @@ def _accept(system: System) -> Cost:
         "nonce": 1,
     }
     name = system.chain.call(book.functions.eip712Domain())[1]
-    types = {"Offer": OFFER_FIELDS}
-    signature = sign_typed(cast.underwriter, book, "Offer", offer, types=types, name=name)
+    signature = sign_typed(cast.underwriter, book, "Offer", offer, types=INTENTS, name=name)
     accept = book.functions.accept(tuple(offer.values()), signature.packed)
     return _metered(system.chain.send(accept, by=cast.seller))
 
