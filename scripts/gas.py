@@ -5,8 +5,8 @@ Our contracts and the peers' (OpenZeppelin's and Solady's, from npm) are deploye
 this process, under Cancun's rules. Every operation is a transaction alone in its block, so all
 slots and accounts are cold; accounts exist and hold coin unless the row says otherwise; what a
 member signs is sent by a relayer. All are compiled by our compiler with our settings, those of
-scripts/compile.py, so that the code is compared and not the compiler: they make the libraries
-cheaper, too, than the settings these are shipped with. Gas does not depend on the machine: the figures are exact.
+scripts/compile.py, so that the code is compared and not the compiler. Gas does not depend on
+the machine: the figures are exact.
 
 The floor of an operation is what any contract must pay to leave the same state and the same logs
 behind, counted from our own transaction:
