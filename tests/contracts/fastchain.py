@@ -41,6 +41,10 @@ class Accounts:
         self.warm: dict[Any, bool] = {}
         self.transient: dict[tuple[bytes, int], bytes] = {}
         self.state_root = b""
+        # Slots read, when asked for, and slots written: what tells a view that has to be looked at
+        # again.
+        self.reads: set[tuple[bytes, int]] | None = None
+        self.writes: set[tuple[bytes, int]] = set()
         # The values before this transaction, of all slots it has written (EIP-2200 asks for them).
         self._originals: dict[tuple[bytes, int], int] = {}
         self._log: list[tuple[dict[Any, Any], Any, Any]] = []
@@ -74,6 +78,8 @@ class Accounts:
 
     def get_storage(self, address: bytes, slot: int, from_journal: bool = True) -> int:
         key = (address, slot)
+        if self.reads is not None:
+            self.reads.add(key)
         if not from_journal and key in self._originals:
             return self._originals[key]
         return self.storage.get(key, 0)
@@ -81,6 +87,7 @@ class Accounts:
     def set_storage(self, address: bytes, slot: int, value: int) -> None:
         key = (address, slot)
         self._originals.setdefault(key, self.storage.get(key, 0))
+        self.writes.add(key)
         self._put(self.storage, key, value)
 
     def is_storage_warm(self, address: bytes, slot: int) -> bool:
@@ -141,6 +148,13 @@ class Accounts:
 
 class State(CancunState):
     account_db_class = Accounts  # type: ignore[assignment]
+    timed = False  # whether the time was asked for
+
+    @property
+    def timestamp(self) -> int:
+        self.timed = True
+        time: int = self.execution_context.timestamp
+        return time
 
     def set_system_contracts(self) -> None:
         pass
@@ -223,6 +237,19 @@ class FastChain(Chain):
         self.accounts.discard(start)
         self.accounts.lock_changes()
         return computation
+
+    def trace(self, to: bytes, data: bytes) -> tuple[Any, set[tuple[bytes, int]], bool]:
+        """A look, the slots it read, and whether it read the time: what its output depends on."""
+        self.accounts.reads, self._state.timed = set(), False
+        computation = self.look(to, data)
+        reads, self.accounts.reads = self.accounts.reads, None
+        return computation, reads, self._state.timed
+
+    def replace_code(self, address: bytes, code: bytes) -> bytes:
+        """Put other code at an address; returns what was there."""
+        was = self.accounts.codes[address]
+        self.accounts.codes[address] = code
+        return was
 
     def _run(self, sender: bytes, to: bytes, data: bytes) -> Any:
         state = self._state

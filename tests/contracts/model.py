@@ -1,7 +1,8 @@
 """What the contracts must do, told again in Python: the oracle of the state machine.
 
-Written from the interfaces, not from the contracts. It counts in its own way: interest is a Fraction
-of a unit, accrued step by step; windows are closed one by one in a loop; every sum is taken anew.
+Written from the interfaces, not from the contracts. It counts in its own way: interest is a
+Fraction of a unit, accrued step by step; windows are closed one by one in a loop; every sum is
+taken anew.
 
 An operation collects all the reasons that speak against it. If there are any, nothing happens, and
 the contract must have refused for one of them: which one comes first is no part of the contract.
