@@ -71,10 +71,11 @@ HOSTS = {
     "LineLib": "CreditBook",
     "LenderPool": "LenderPool",
 }
+WHOLE = ["test_roles.py", "test_system*.py", "test_invariants*.py"]  # of all contracts together
 TESTS = {
-    "PurchaseEscrow": ["test_escrow_*.py", "test_system_*.py"],
-    "CreditBook": ["test_credit_*.py", "test_system_*.py"],
-    "LenderPool": ["test_pool_*.py", "test_system_*.py"],
+    "PurchaseEscrow": ["test_escrow_*.py", "test_second_escrow.py", *WHOLE],
+    "CreditBook": ["test_credit_*.py", *WHOLE],
+    "LenderPool": ["test_pool_*.py", "test_credit_*.py", *WHOLE],
 }
 # Pins of gas say nothing of behaviour, and would kill any mutant.
 LEFT_OUT = ("_gas",)
@@ -123,7 +124,7 @@ class Mutant:
         again = f" #{self.number}" if self.number > 1 else ""
         return (
             f"{self.contract}.{self.function}: {self.kind}: "
-            f"{self.original} -> {self.mutated or '(nothing)'}{again}"
+            f"{self.original} -> {self.mutated.removeprefix('{}') or '(nothing)'}{again}"
         )
 
     @property
@@ -332,10 +333,12 @@ class Mutator:
     # -------------------------------------------------------------------------- texts
 
     def _without(self, kind: str, node: Node) -> Change:
+        """The modifier gone, or an empty block for the statement: it may be the body of an if."""
         start, end = _span(node)
         if self._source[end : end + 1] == b";":
             end += 1
-        return Change(kind, node, start, end, "")
+        modifier = node["nodeType"] == "ModifierInvocation"
+        return Change(kind, node, start, end, "" if modifier else "{}")
 
     def _text(self, node: Node) -> str:
         start, end = _span(node)
@@ -440,33 +443,47 @@ class Subject:
 # ------------------------------------------------------------------------------ testing
 
 
+@dataclass(frozen=True)
 class Tree:
     """A copy of the project in which one worker replaces an artifact and runs tests."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    folder: Path
+
+    @classmethod
+    def of_project(cls, folder: Path) -> Self:
         caches = shutil.ignore_patterns("__pycache__", ".*")
         for name in ("contracts", "scripts", "tests/contracts"):
             shutil.copytree(ROOT / name, folder / name, ignore=caches)
+        shutil.copytree(ARTIFACTS, folder / "originals")
         shutil.copy(ROOT / "pyproject.toml", folder)
         (folder / "node_modules").symlink_to(ROOT / "node_modules")
+        return cls(folder)
+
+    def copy(self, folder: Path) -> Tree:
+        """With what the tests have compiled for themselves."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Tree(folder)
 
     def install(self, contract: str, code: dict[str, str]) -> None:
+        original = self.folder / "originals" / f"{contract}.json"
+        artifact = json.loads(original.read_text())
         path = self.folder / "contracts" / "artifacts" / f"{contract}.json"
-        artifact = json.loads((ARTIFACTS / f"{contract}.json").read_text())
         path.write_text(json.dumps({**artifact, **code}))
 
     def restore(self, contract: str) -> None:
         self.install(contract, {})
 
-    def pytest(self, files: Sequence[str], limit: float, *options: str) -> tuple[int | None, str]:
+    def pytest(
+        self, files: Sequence[str], limit: float, **variables: str
+    ) -> tuple[int | None, str]:
         """Exit code (None after `limit` seconds) and output of a run that ends at a failure."""
         # Else an example that killed one mutant would be the first to be tried on the next.
         shutil.rmtree(self.folder / ".hypothesis", ignore_errors=True)
+        options = ["-x", "-q", "--no-header", "-p", "scripts.mutation_order"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", *options, *files],
+            [sys.executable, "-m", "pytest", *options, *files],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(self.folder)},
+            env={**os.environ, **variables, "PYTHONPATH": str(self.folder)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -480,23 +497,34 @@ class Tree:
             return None, ""
         return process.returncode, output
 
-    def durations(self, files: Sequence[str]) -> dict[str, float]:
-        """Seconds that each file takes.
+    def census(self, files: Sequence[str]) -> list[Trial]:
+        """All tests of these files, run once.
 
         Raises:
             MutationError: a test fails on the contracts as they are.
         """
-        report = self.folder / "report.xml"
-        code, output = self.pytest(files, 3_600, f"--junitxml={report}")
+        path = self.folder / "census.json"
+        code, output = self.pytest(files, 3_600, MUTATION_CENSUS=str(path))
         if code != 0:
             raise MutationError(f"the tests fail without any mutation:\n{output[-2_000:]}")
-        seconds = dict.fromkeys(files, 0.0)
-        for found in re.finditer(
-            r'<testcase classname="([^"]+)"[^>]* time="([^"]+)"', report.read_text()
-        ):
-            file = found[1].replace(".", "/") + ".py"
-            seconds[file] = seconds.get(file, 0.0) + float(found[2])
-        return seconds
+        tests = json.loads(path.read_text())
+        return [Trial(name, one["seconds"], frozenset(one["words"])) for name, one in tests.items()]
+
+    def kill(self, tests: Sequence[Trial], limit: float) -> tuple[int | None, str]:
+        """As `pytest`, of these tests in this order."""
+        path = self.folder / "order.json"
+        path.write_text(json.dumps({test.name: rank for rank, test in enumerate(tests)}))
+        files = sorted({test.name.split("::")[0] for test in tests})
+        return self.pytest(files, limit, MUTATION_ORDER=str(path))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One test: pytest's name of it, how long it takes, and the words of its source."""
+
+    name: str
+    seconds: float
+    words: frozenset[str]
 
 
 def test_files(host: str) -> list[str]:
@@ -507,15 +535,31 @@ def test_files(host: str) -> list[str]:
     return [name for name in names if not any(word in name for word in LEFT_OUT)]
 
 
-def order_files(mutant: Mutant, seconds: dict[str, float]) -> list[str]:
-    """Those named after the function first, then the quickest; what is slow by nature last."""
-    stem = mutant.function.strip("_").lower().removesuffix("withsignature")
+def order_tests(tests: Sequence[Trial], functions: set[str]) -> list[Trial]:
+    """Those that name one of the functions first, then the quickest; the slow files last."""
 
-    def rank(file: str) -> tuple[bool, bool, float]:
-        slow = any(word in file for word in LAST)
-        return slow, not (len(stem) > 3 and stem in file), seconds[file]
+    def rank(test: Trial) -> tuple[bool, bool, float]:
+        slow = any(word in test.name for word in LAST)
+        return slow, test.words.isdisjoint(functions), test.seconds
 
-    return sorted(seconds, key=rank)
+    return sorted(tests, key=rank)
+
+
+def callers(sources: dict[str, dict[str, str]], function: str) -> set[str]:
+    """A function and all of the project's that come to call one of that name, by the text."""
+    bodies: dict[str, str] = {}
+    for unit, source in sources.items():
+        if unit.startswith("contracts/"):
+            parts = re.split(r"\bfunction (\w+)", source["content"])
+            for name, body in zip(parts[1::2], parts[2::2], strict=True):
+                bodies[name] = bodies.get(name, "") + body
+    found, waiting = {function}, [function]
+    while waiting:
+        called = re.compile(rf"\b{waiting.pop()}\(")
+        new = {name for name, body in bodies.items() if called.search(body)} - found
+        found |= new
+        waiting += new
+    return found
 
 
 # ------------------------------------------------------------------------------ the run
@@ -576,10 +620,9 @@ class Campaign:
         if not waiting.empty():
             folder = JOURNALS / f"trees-{os.getpid()}"
             try:
-                self._prepare(folder)
                 threads = [
-                    threading.Thread(target=self._work, args=(folder / str(n), waiting, errors))
-                    for n in range(self._workers)
+                    threading.Thread(target=self._work, args=(tree, waiting, errors))
+                    for tree in self._prepare(folder)
                 ]
                 for thread in threads:
                     thread.start()
@@ -591,14 +634,14 @@ class Campaign:
             raise errors[0]
         return [self._done[mutant.id] for mutant in self._mutants]
 
-    def _prepare(self, folder: Path) -> None:
+    def _prepare(self, folder: Path) -> list[Tree]:
         """Copies of the project, and how long tests take on the contracts compiled as mutants are.
 
         Only what the untouched contract passes can tell anything of its mutants.
         """
         hosts = {subject.host: subject for subject in self._subjects.values()}
-        first = Tree(folder / "0")
-        self._seconds: dict[str, dict[str, float]] = {}
+        first = Tree.of_project(folder / "0")
+        self._tests: dict[str, list[Trial]] = {}
         self._originals: dict[str, str] = {}
         with Compiler() as compiler:
             for host, subject in hosts.items():
@@ -610,19 +653,16 @@ class Campaign:
         for host in hosts:
             files = test_files(host)
             _say(f"{host}: {len(files)} test files on the contract as it is")
-            self._seconds[host] = first.durations(files)
-            _say(f"{host}: they take {sum(self._seconds[host].values()):.0f} s")
+            self._tests[host] = first.census(files)
+            seconds = sum(test.seconds for test in self._tests[host])
+            _say(f"{host}: {len(self._tests[host])} tests take {seconds:.0f} s")
         for host in hosts:
             first.restore(host)
-        # With what the tests have compiled for themselves.
-        for number in range(1, self._workers):
-            shutil.copytree(first.folder, folder / str(number), symlinks=True)
+        return [first, *(first.copy(folder / str(number)) for number in range(1, self._workers))]
 
     def _work(
-        self, folder: Path, waiting: queue.SimpleQueue[Mutant], errors: list[BaseException]
+        self, tree: Tree, waiting: queue.SimpleQueue[Mutant], errors: list[BaseException]
     ) -> None:
-        tree = object.__new__(Tree)
-        tree.folder = folder
         try:
             with Compiler() as compiler:
                 while not errors:
@@ -644,10 +684,11 @@ class Campaign:
         elif code["bytecode"] == self._originals[subject.host]:
             status = "equivalent"
         else:
-            seconds = self._seconds[subject.host]
             tree.install(subject.host, code)
-            limit = 60 + 4 * sum(seconds.values())
-            exit_code, output = tree.pytest(order_files(mutant, seconds), limit)
+            tests = self._tests[subject.host]
+            limit = 60 + 4 * sum(test.seconds for test in tests)
+            related = callers(subject.sources, mutant.function)
+            exit_code, output = tree.kill(order_tests(tests, related), limit)
             tree.restore(subject.host)
             if exit_code is None:
                 status = "timeout"
@@ -672,7 +713,7 @@ class Campaign:
 
 
 def choose(mutants: list[Mutant], count: int, seed: int) -> list[Mutant]:
-    """`count` of them (all if 0) in their order, each contract by its share. A seed makes the choice."""
+    """`count` of them (all if 0) in their order, each contract by its share; by the seed."""
     if not count or count >= len(mutants):
         return mutants
     chance = random.Random(seed)  # noqa: S311  # to choose, not to hide
