@@ -192,6 +192,22 @@ async def deploy(
     return manifest
 
 
+async def check_same_chain(rpc: Rpc, url: str, manifest: Manifest) -> None:
+    """Check that a chain is the one of a manifest.
+
+    Raises:
+        DeploymentError: it is another one.
+        RpcError, RpcUnavailable: it refused or did not answer.
+    """
+    chain_id = int(await rpc.call("eth_chainId"), 16)
+    genesis = await rpc.call("eth_getBlockByNumber", "0x0", False)
+    if (chain_id, genesis["hash"]) != (manifest.chain_id, manifest.genesis_hash):
+        raise DeploymentError(
+            f"{url} is another chain (id {chain_id}, genesis block {genesis['hash']}) than the"
+            f" manifest's (id {manifest.chain_id}, {manifest.genesis_hash})"
+        )
+
+
 class _Deployment:
     """The steps, each of which looks first and sends only what is missing."""
 

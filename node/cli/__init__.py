@@ -6,6 +6,7 @@ import click
 
 from node.cli.api_key import api_key
 from node.cli.deploy import deploy
+from node.cli.govern import govern
 from node.cli.reconcile import reconcile
 from node.cli.replay import replay
 from node.cli.roles import roles
@@ -28,5 +29,5 @@ def main() -> None:
     """
 
 
-for command in (up, deploy, roles, api_key, status, reconcile, replay):
+for command in (up, deploy, roles, govern, api_key, status, reconcile, replay):
     main.add_command(command)

@@ -61,24 +61,21 @@ def roles(data: Path, rpc: str | None, as_json: bool) -> None:
         raise ChainUnreachable(
             f"{error}. A local chain runs with its node (`plaza up`); --rpc names another JSON-RPC"
         ) from error
+    except DeploymentError as error:
+        raise click.ClickException(str(error)) from error
     except RpcError as error:
         raise click.ClickException(f"{url} refused: {error}") from error
     show(authority, manifest, as_json=as_json)
 
 
 async def _read(manifest: Manifest, url: str) -> Authority:
+    from node.chain.deployment import check_same_chain
     from node.chain.roles import read_authority
     from node.chain.rpc import HttpRpc
 
     rpc = HttpRpc(url)
     try:
-        chain_id = int(await rpc.call("eth_chainId"), 16)
-        genesis = await rpc.call("eth_getBlockByNumber", "0x0", False)
-        if (chain_id, genesis["hash"]) != (manifest.chain_id, manifest.genesis_hash):
-            raise click.ClickException(
-                f"{url} is another chain (id {chain_id}, genesis block {genesis['hash']}) than the"
-                f" manifest's (id {manifest.chain_id}, {manifest.genesis_hash})"
-            )
+        await check_same_chain(rpc, url, manifest)
         return await read_authority(
             rpc,
             {name: contract.address for name, contract in manifest.contracts.items()},
