@@ -12,7 +12,7 @@ the original in all that a caller can see, and do not count; the others count as
 explanation of a mutant that is no longer made, or is killed after all, is an error.
 
 Results are kept in build/mutation as they come, so a run that was stopped goes on where it was,
-while contracts and tests are the same. Exit code: 0 when at least 90 % are killed and the
+while a contract and its tests are the same. Exit code: 0 when at least 90 % are killed and the
 explanations fit, else 1.
 
 Examples:
@@ -168,6 +168,7 @@ COMPARISONS = {
 }
 ASSIGNMENTS = {"+=": "-=", "-=": "+="}
 MEMBERS = {"Ceil": ("rounding", "Floor"), "Floor": ("rounding", "Ceil")}
+COMMUTATIVE = {"mulDiv", "min", "max"}  # in their first two arguments
 FUNCTIONS = {"min": ("minimum", "max"), "max": ("minimum", "min")}
 
 
@@ -292,14 +293,17 @@ class Mutator:
             yield Change("arithmetic", node, at, at + 2, replacement)
 
     def _of_FunctionCall(self, node: Node) -> Iterator[Change]:
-        arguments = node["arguments"]
-        for first, second in pairwise(arguments):
-            same = _type(first) == _type(second) and self._text(first) != self._text(second)
-            if node["kind"] == "functionCall" and same and not node["names"]:
+        arguments, called = node["arguments"], node["expression"]
+        pairs = list(pairwise(arguments)) if node["kind"] == "functionCall" else []
+        if node["names"]:
+            pairs = []
+        elif called.get("memberName") in COMMUTATIVE:
+            del pairs[:1]
+        for first, second in pairs:
+            if _type(first) == _type(second) and self._text(first) != self._text(second):
                 between = self._source[_span(first)[1] : _span(second)[0]].decode()
                 swapped = self._text(second) + between + self._text(first)
                 yield Change("arguments swapped", node, _span(first)[0], _span(second)[1], swapped)
-        called = node["expression"]
         if called["nodeType"] == "MemberAccess" and called["memberName"] == "ceilDiv":
             first, second = map(self._text, arguments)
             yield Change("rounding", node, *_span(node), f"(({first}) / ({second}))")
@@ -448,21 +452,22 @@ class Tree:
     """A copy of the project in which one worker replaces an artifact and runs tests."""
 
     folder: Path
+    stop: threading.Event  # ends what runs
 
     @classmethod
-    def of_project(cls, folder: Path) -> Self:
+    def of_project(cls, folder: Path, stop: threading.Event) -> Self:
         caches = shutil.ignore_patterns("__pycache__", ".*")
         for name in ("contracts", "scripts", "tests/contracts"):
             shutil.copytree(ROOT / name, folder / name, ignore=caches)
         shutil.copytree(ARTIFACTS, folder / "originals")
         shutil.copy(ROOT / "pyproject.toml", folder)
         (folder / "node_modules").symlink_to(ROOT / "node_modules")
-        return cls(folder)
+        return cls(folder, stop)
 
     def copy(self, folder: Path) -> Tree:
         """With what the tests have compiled for themselves."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Tree(folder)
+        return Tree(folder, self.stop)
 
     def install(self, contract: str, code: dict[str, str]) -> None:
         original = self.folder / "originals" / f"{contract}.json"
@@ -489,13 +494,18 @@ class Tree:
             text=True,
             start_new_session=True,  # so that all it started can be ended
         )
-        try:
-            output, _ = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            return None, ""
-        return process.returncode, output
+        until = time.monotonic() + limit
+        while True:
+            try:
+                output, _ = process.communicate(timeout=1)
+                return process.returncode, output
+            except subprocess.TimeoutExpired:
+                if self.stop.is_set() or time.monotonic() > until:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.communicate()
+                    if self.stop.is_set():
+                        raise MutationError("stopped") from None
+                    return None, ""
 
     def census(self, files: Sequence[str]) -> list[Trial]:
         """All tests of these files, run once.
@@ -587,24 +597,29 @@ class Campaign:
         self, subjects: dict[str, Subject], mutants: list[Mutant], fresh: bool, workers: int
     ) -> None:
         self._subjects, self._mutants, self._workers = subjects, mutants, workers
-        self._journal = JOURNALS / f"{self._digest()}.jsonl"
-        if fresh:
-            self._journal.unlink(missing_ok=True)
         self._lock = threading.Lock()
+        self._stop = threading.Event()
         self._done: dict[str, Result] = {}
-        if self._journal.is_file():
-            for line in self._journal.read_text().splitlines():
-                result = Result(**json.loads(line))
-                self._done[result.id] = result
+        self._journals: dict[str, Path] = {}
+        for subject in subjects.values():
+            journal = JOURNALS / f"{subject.host}-{self._digest(subject)}.jsonl"
+            self._journals[subject.contract] = journal
+            if fresh:
+                journal.unlink(missing_ok=True)
+            if journal.is_file():
+                for line in journal.read_text().splitlines():
+                    result = Result(**json.loads(line))
+                    self._done[result.id] = result
 
-    def _digest(self) -> str:
-        """Of all that decides what becomes of a mutant."""
-        hashed = hashlib.sha256(json.dumps(MUTANT_SETTINGS).encode())
-        files = [*(ROOT / "contracts").rglob("*.sol"), *(ROOT / "tests" / "contracts").rglob("*.*")]
-        for file in sorted(files):
-            if "__pycache__" not in file.parts:
-                hashed.update(file.relative_to(ROOT).as_posix().encode() + file.read_bytes())
-        return hashed.hexdigest()[:16]
+    def _digest(self, subject: Subject) -> str:
+        """Of what decides on a mutant: the contract, its tests, and what these use."""
+        files = [ROOT / name for name in test_files(subject.host)]
+        folder = ROOT / "tests" / "contracts"
+        files += [file for file in folder.glob("*.py") if not file.name.startswith("test_")]
+        files += (folder / "sources").glob("*.sol")
+        texts = {file.name: file.read_text() for file in files}
+        everything = json.dumps([MUTANT_SETTINGS, subject.sources, texts], sort_keys=True)
+        return hashlib.sha256(everything.encode()).hexdigest()[:16]
 
     def run(self) -> list[Result]:
         """Try what has not been tried yet; results in the order of the mutants.
@@ -616,18 +631,24 @@ class Campaign:
         for mutant in self._mutants:
             if mutant.id not in self._done:
                 waiting.put(mutant)
-        errors: list[BaseException] = []
+        errors: list[Exception] = []
         if not waiting.empty():
             folder = JOURNALS / f"trees-{os.getpid()}"
+            threads: list[threading.Thread] = []
             try:
-                threads = [
+                threads += (
                     threading.Thread(target=self._work, args=(tree, waiting, errors))
                     for tree in self._prepare(folder)
-                ]
+                )
                 for thread in threads:
                     thread.start()
                 for thread in threads:
                     thread.join()
+            except KeyboardInterrupt:
+                self._stop.set()
+                for thread in threads:
+                    thread.join()
+                raise
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         if errors:
@@ -640,7 +661,7 @@ class Campaign:
         Only what the untouched contract passes can tell anything of its mutants.
         """
         hosts = {subject.host: subject for subject in self._subjects.values()}
-        first = Tree.of_project(folder / "0")
+        first = Tree.of_project(folder / "0", self._stop)
         self._tests: dict[str, list[Trial]] = {}
         self._originals: dict[str, str] = {}
         with Compiler() as compiler:
@@ -661,17 +682,18 @@ class Campaign:
         return [first, *(first.copy(folder / str(number)) for number in range(1, self._workers))]
 
     def _work(
-        self, tree: Tree, waiting: queue.SimpleQueue[Mutant], errors: list[BaseException]
+        self, tree: Tree, waiting: queue.SimpleQueue[Mutant], errors: list[Exception]
     ) -> None:
         try:
             with Compiler() as compiler:
-                while not errors:
+                while not self._stop.is_set():
                     try:
                         mutant = waiting.get_nowait()
                     except queue.Empty:
                         return
                     self._record(mutant, self._try(mutant, compiler, tree))
-        except BaseException as error:
+        except Exception as error:
+            self._stop.set()
             errors.append(error)
 
     def _try(self, mutant: Mutant, compiler: Compiler, tree: Tree) -> Result:
@@ -703,7 +725,7 @@ class Campaign:
         with self._lock:
             self._done[result.id] = result
             JOURNALS.mkdir(parents=True, exist_ok=True)
-            with self._journal.open("a") as journal:
+            with self._journals[mutant.contract].open("a") as journal:
                 journal.write(json.dumps(asdict(result)) + "\n")
             count = sum(other.id in self._done for other in self._mutants)
             _say(
@@ -833,6 +855,7 @@ def main() -> int:
     names = arguments.contracts or list(HOSTS)
     if unknown := set(names) - set(HOSTS):
         parser.error(f"no tests are known of {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: clean up
     try:
         return _main(arguments, names)
     except (CompileError, MutationError) as error:
