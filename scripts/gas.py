@@ -48,7 +48,7 @@ from web3.contract import Contract
 
 from contracts import Artifact, ArtifactNotFound
 from scripts.compile import SETTINGS, SOLC_VERSION, CompileError, compile_sources
-from tests.contracts.chain import ZERO_ADDRESS, Chain, Receipt
+from tests.contracts.chain import GAS_LIMIT, ZERO_ADDRESS, Chain, Receipt
 from tests.contracts.credit import INTENTS
 from tests.contracts.escrow import AMOUNT, MAX_FEE_BPS, Market
 from tests.contracts.signing import sign_permit, sign_transfer, sign_typed
@@ -149,7 +149,9 @@ class MeteredReceipt(Receipt):
 class MeteredChain(Chain):
     """A chain whose receipts know the floor of their transaction."""
 
-    def _execute(self, to: bytes, data: bytes, by: LocalAccount) -> MeteredReceipt:
+    def _execute(
+        self, to: bytes, data: bytes, by: LocalAccount, gas: int = GAS_LIMIT
+    ) -> MeteredReceipt:
         chain = self._backend.chain
         before: BaseState = chain.get_vm().state
         seen: list[ComputationAPI] = []
@@ -161,7 +163,7 @@ class MeteredChain(Chain):
             return result
 
         with _written_slots() as written, patch.object(chain, "apply_transaction", recording):
-            receipt = super()._execute(to, data, by)
+            receipt = super()._execute(to, data, by, gas)
         after: BaseState = chain.get_vm().state
         changes = {
             (address, slot): (before.get_storage(address, slot), after.get_storage(address, slot))
