@@ -35,7 +35,8 @@ CAST = ROOT / "node_modules" / ".bin" / "cast"
 CHAIN_ID = 4242
 COIN = 10**6
 DAY = 86_400
-BUYER, SELLER, SYSTEM = 1, 2, 16
+BUYER, SELLER = 1, 2
+NO_CREDIT_BOOK = "0x" + "00" * 20
 
 
 def free_port() -> int:
@@ -81,10 +82,13 @@ class Platform:
         self.admin, self.operator, self.fee_receiver = self.web3.eth.accounts[:3]
         manager = self._deploy("AccessManager", self.admin)
         self.coin = self._deploy("PlatformCoin", manager.address)
-        self.escrow = self._deploy("PurchaseEscrow", self.coin.address)
+        self.escrow = self._deploy(
+            "PurchaseEscrow", self.coin.address, NO_CREDIT_BOOK, manager.address
+        )
         self._references = itertools.count(1)
         self.send(self.coin.functions.setMintLimit(self.admin, 10**15, 0))
-        self.admit(self.escrow.address, SYSTEM)
+        ten_years = self.now + 3650 * DAY
+        self.send(self.coin.functions.admitSystem(self.escrow.address, ten_years))
         self.admit(self.fee_receiver, SELLER)
 
     def _deploy(self, name: str, *arguments: Any) -> Contract:
