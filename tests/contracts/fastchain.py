@@ -266,7 +266,7 @@ class FastChain(Chain):
 
     # ----------------------------------------------------------- as Chain does
 
-    def _execute(self, to: bytes, data: bytes, by: LocalAccount) -> Receipt:
+    def _execute(self, to: bytes, data: bytes, by: LocalAccount, gas: int = GAS_LIMIT) -> Receipt:
         sender, timestamp = to_canonical_address(by.address), self.time
         if not to:
             return self._create(sender, data)

@@ -313,6 +313,7 @@ class World:
     principal_cap: int = 0
     line_cap: int = 0
     draws_paused: bool = False
+    book_broken: bool = False  # other code stands in its place
     sales_sources: set[str] = field(default_factory=set)
     used_offers: set[Any] = field(default_factory=set)
 
@@ -328,6 +329,7 @@ class World:
     recorded_losses: int = 0
     reserve_losses: int = 0
     recovered_to_reserve: int = 0
+    gifts: dict[str, int] = field(default_factory=dict)  # coin sent to a contract, unasked
     _against: set[str] = field(default_factory=set)
 
     # ---------------------------------------------------------------- attempting
@@ -511,6 +513,8 @@ class World:
 
     def transfer(self, caller: str, to: str, amount: int) -> None:
         self._move(caller, to, amount)
+        if self.kinds.get(to, 0) & SYSTEM:
+            self.gifts[to] = self.gifts.get(to, 0) + amount
 
     def transfer_from(self, caller: str, from_: str, to: str, amount: int) -> None:
         self._move_from(caller, from_, to, amount)
@@ -708,7 +712,8 @@ class World:
         order.released += amount
         if order.held == 0:
             order.status = CLOSED
-        repayment = self._sale("escrow", order.payee, net)
+        # The book is not asked about a sale of which nothing is left after the fee.
+        repayment = self._sale("escrow", order.payee, net) if net else 0
         if repayment:
             self._move("escrow", "pool", repayment)
         self._pay(order.fee_receiver, fee)
@@ -775,8 +780,9 @@ class World:
         self._need(signature_good, "InvalidOfferSignature")
         self._need(offer["aprBps"] <= MAX_APR_BPS, "InvalidOffer")
         self._need(offer["drawFeeBps"] <= MAX_DRAW_FEE_BPS, "InvalidOffer")
-        self._need(offer["holdbackBps"] <= MAX_HOLDBACK_BPS, "InvalidOffer", "InvalidHoldback")
-        self._need(0 < offer["limit"] <= self.line_cap, "InvalidOffer", "InvalidLimit")
+        self._need(0 < offer["holdbackBps"] <= MAX_HOLDBACK_BPS, "InvalidHoldback")
+        self._need(offer["limit"] > 0, "InvalidOffer")
+        self._need(offer["limit"] <= self.line_cap, "InvalidLimit")
         line = self.line(seller)
         self._need(line.status in (NO_LINE, ACTIVE, LINE_CLOSED), "WrongStatus")
         self._need(not line.is_past_due, "PaymentPastDue")
@@ -824,8 +830,8 @@ class World:
         self.draw(seller, amount)
 
     def set_holdback(self, seller: str, bps: int) -> None:
-        line = self.line(seller)
-        self._need(line.status == ACTIVE, "WrongStatus")
+        line = self.lines.setdefault(seller, Line())
+        self._need(line.status != NO_LINE, "WrongStatus")
         self._need(line.agreed_holdback <= bps <= MAX_HOLDBACK_BPS, "InvalidHoldback")
         line.holdback = bps
 
@@ -872,17 +878,24 @@ class World:
 
     def _sale(self, source: str, seller: str, net: int) -> int:
         """What a sale repays. The book may fail; a sale may not."""
+        if self.book_broken:
+            self.hook_failures += 1
+            return 0
+        stored = self.lines.get(seller, Line())
+        if not stored.has_debt and stored.status != CHARGED_OFF:
+            return 0
         if source not in self.sales_sources:
             self.hook_failures += 1
             return 0
         line = self.line(seller)
-        repayment = min(share_of(net, line.holdback_now(self.now)), line.payoff)
-        if repayment == 0:
-            return 0
-        to_reserve = max(0, repayment - line.loss_pool) if line.status == CHARGED_OFF else 0
-        # The sale's coin comes after the book has moved the reserve's part.
-        if to_reserve > self.balances.get("pool", 0):
-            self.hook_failures += 1
+        owed = line.payoff
+        if line.status == CHARGED_OFF:
+            # A sale makes good the pool, or else the reserve, not both at once.
+            owed = line.loss_pool or line.loss_reserve
+        repayment = min(share_of(net, line.holdback_now(self.now)), owed)
+        # The sale's coin comes after the pool has passed the reserve's part on.
+        for_reserve = line.status == CHARGED_OFF and line.loss_pool == 0
+        if repayment == 0 or (for_reserve and repayment > self.cash):
             return 0
         self._to_reserve(self._apply(line, repayment))
         return repayment
@@ -905,10 +918,10 @@ class World:
         line.written_off += loss
         line.principal, line.interest = 0, Fraction(0)
         line.loss_pool, line.loss_reserve = loss - from_reserve, from_reserve
-        line.past_due_since = 0
         self.reserve -= from_reserve
         self.reserve_losses += from_reserve
-        self.recorded_losses += 1
+        if loss > from_reserve:
+            self.recorded_losses += 1
         if from_reserve:
             self._move("book", "pool", from_reserve)
 
@@ -934,14 +947,14 @@ class World:
 
     def lower_limit(self, caller: str, seller: str, limit: int) -> None:
         self._need_role("RISK", caller)
-        line = self.line(seller)
+        line = self.lines.setdefault(seller, Line())
         self._need(line.status != NO_LINE, "WrongStatus", "InvalidLimit")
         self._need(limit < line.limit, "InvalidLimit")
         line.limit = limit
 
     def set_caps(self, caller: str, line_cap: int, principal_cap: int, reserve_bps: int) -> None:
         self._need_role("RISK", caller)
-        self._need(reserve_bps <= BPS, "InvalidCaps")
+        self._need(reserve_bps <= BPS and principal_cap < 2**64, "InvalidCaps")
         self.line_cap, self.principal_cap = line_cap, principal_cap
         self.reserve_bps = reserve_bps
 
@@ -1009,7 +1022,9 @@ class World:
         return assets
 
     def _lend(self, caller: str, assets: int, receiver: str, shares: int) -> None:
-        self._need_pool_standing(receiver, "ERC4626ExceededMaxDeposit", "ERC4626ExceededMaxMint")
+        over = ("ERC4626ExceededMaxDeposit", "ERC4626ExceededMaxMint")
+        self._need_pool_standing(receiver, *over)
+        self._need(not self.paused, *over)
         self._move_from("pool", caller, "pool", assets)
         self.shares[receiver] = self.shares.get(receiver, 0) + shares
 
@@ -1029,8 +1044,8 @@ class World:
 
     def redeem_shares(self, caller: str, shares: int, receiver: str, owner: str) -> int:
         assets = floor(self.assets_of(shares))
-        most = min(self.shares.get(owner, 0), floor(self.shares_of(self.cash)))
-        self._need(shares <= most, "ERC4626ExceededMaxRedeem")
+        enough = shares <= self.shares.get(owner, 0) and assets <= self.cash
+        self._need(enough, "ERC4626ExceededMaxRedeem")
         self._take_out(caller, assets, receiver, owner, shares)
         return assets
 
@@ -1039,14 +1054,16 @@ class World:
         return self.redeem_shares(owner, shares, owner, owner)
 
     def _take_out(self, caller: str, assets: int, receiver: str, owner: str, shares: int) -> None:
-        self._need_pool_standing(owner, "ERC4626ExceededMaxWithdraw", "ERC4626ExceededMaxRedeem")
+        over = ("ERC4626ExceededMaxWithdraw", "ERC4626ExceededMaxRedeem")
+        self._need_pool_standing(owner, *over)
+        self._need(not self.paused, "CoinPaused", *over)
         if caller != owner:
             allowed = self.share_allowances.get((owner, caller), 0)
             self._need(shares <= allowed, "ERC20InsufficientAllowance")
             if allowed != UNLIMITED:
                 self.share_allowances[owner, caller] = allowed - shares
         self._stop()
-        self.shares[owner] -= shares
+        self.shares[owner] = self.shares.get(owner, 0) - shares
         self._move("pool", receiver, assets)
 
     def approve_shares(self, caller: str, spender: str, shares: int) -> None:
