@@ -671,6 +671,7 @@ class World:
         order = self.orders[key]
         self._need(caller in (order.payer, order.payee, order.operator), "NotAllowed")
         self._need(order.status == DISPUTED, "WrongStatus")
+        self._need(self.now < order.deadline, "ArbitrationOver")
 
     def submit_evidence_signed(self, party: str, key: Any, signed: Signed) -> None:
         order = self.orders[key]
