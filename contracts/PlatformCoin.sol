@@ -152,7 +152,8 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
     function seize(address from, address to, uint256 amount, bytes32 ref) external restricted {
         if (amount == 0) revert AmountIsZero();
         _useReference(_seizureReferences, ref);
-        _seize(from, to, amount);
+        _debit(from, amount, true);
+        if (!_credit(from, to, amount)) _revertReceiver(to);
         emit Seized(from, to, amount, ref);
     }
 
@@ -524,9 +525,9 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         if (from == address(0)) {
             _requireNotPaused();
             _supply = (_supply + amount).toUint128();
-            _receive(from, to, amount);
+            if (!_credit(from, to, amount)) _revertReceiver(to);
         } else if (to == address(0)) {
-            _debit(from, amount);
+            _debit(from, amount, false);
             unchecked {
                 // The sender had the amount, and the supply is the sum of all balances.
                 _supply -= uint128(amount);
@@ -543,17 +544,16 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
     // frozen and not of the system. Who receives is a current member and not frozen. Nothing moves
     // while paused, but seizures and burns.
     //
-    // Balances change in `_subtract` and `_credit` alone. The receiver's word is read after the
+    // No balance changes but in `_debit` and `_credit`. The receiver's word is read after the
     // sender's was written, so that paying oneself changes nothing.
 
     function _pass(address from, address to, uint256 amount) private {
         _requireNotPaused();
-        _debit(from, amount);
-        _receive(from, to, amount);
+        _debit(from, amount, false);
+        if (!_credit(from, to, amount)) _revertReceiver(to);
     }
 
-    /// @dev Returns what the two receivers cannot take to `from`, whose word is otherwise written
-    ///      once.
+    /// @dev Takes both amounts in one write, and gives back what a receiver may not take.
     function _disburse(
         address from,
         address first,
@@ -562,7 +562,7 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         uint256 secondAmount
     ) private returns (bool firstPaid, bool secondPaid) {
         _requireNotPaused();
-        _debit(from, firstAmount + secondAmount);
+        _debit(from, firstAmount + secondAmount, false);
         firstPaid = firstAmount == 0 || _credit(from, first, firstAmount);
         secondPaid = secondAmount == 0 || _credit(from, second, secondAmount);
         if (firstPaid && secondPaid) return (true, true);
@@ -571,41 +571,22 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         if (!secondPaid) slot.word = slot.word.add(secondAmount);
     }
 
-    function _seize(address from, address to, uint256 amount) private {
-        Slot storage slot = _accounts[from];
-        AccountWord sender = slot.word;
-        if (sender.kinds() & SYSTEM != 0) revert SystemAccount(from);
-        if (!sender.frozen()) revert AccountNotFrozen(from);
-        _subtract(from, slot, sender, amount);
-        _receive(from, to, amount);
-    }
-
     function _requireNotPaused() private view {
         if (_paused) revert CoinPaused();
     }
 
-    function _debit(address from, uint256 amount) private {
+    function _debit(address from, uint256 amount, bool seizing) private {
         Slot storage slot = _accounts[from];
         AccountWord sender = slot.word;
-        if (!sender.inGoodStanding()) _revertStanding(from, sender);
-        _subtract(from, slot, sender, amount);
-    }
-
-    function _subtract(
-        address from,
-        Slot storage slot,
-        AccountWord sender,
-        uint256 amount
-    ) private {
+        if (seizing) {
+            if (sender.kinds() & SYSTEM != 0) revert SystemAccount(from);
+            if (!sender.frozen()) revert AccountNotFrozen(from);
+        } else {
+            if (!sender.inGoodStanding()) _revertStanding(from, sender);
+        }
         uint256 balance = sender.balance();
         if (amount > balance) revert ERC20InsufficientBalance(from, balance, amount);
         slot.word = sender.sub(amount);
-    }
-
-    function _receive(address from, address to, uint256 amount) private {
-        if (_credit(from, to, amount)) return;
-        if (to == address(0)) revert ERC20InvalidReceiver(to);
-        _revertStanding(to, _accounts[to].word);
     }
 
     /// @dev Changes nothing and says so where the receiver may not receive. `amount` was taken from
@@ -617,6 +598,11 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         slot.word = receiver.add(amount);
         emit Transfer(from, to, amount);
         return true;
+    }
+
+    function _revertReceiver(address to) private view {
+        if (to == address(0)) revert ERC20InvalidReceiver(to);
+        _revertStanding(to, _accounts[to].word);
     }
 
     function _revertStanding(address account, AccountWord member) private view {

@@ -322,7 +322,7 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
     ) external nonReentrant returns (bool[] memory done) {
         done = new bool[](items.length);
         for (uint256 i = 0; i < items.length; ++i) {
-            try this.authorizeItem(items[i]) {
+            try this.authorizeBatchItem(items[i]) {
                 done[i] = true;
             } catch (bytes memory reason) {
                 emit BatchItemFailed(i, hashTerms(items[i].terms), reason);
@@ -336,7 +336,7 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
     ) external nonReentrant returns (bool[] memory done) {
         done = new bool[](items.length);
         for (uint256 i = 0; i < items.length; ++i) {
-            try this.releaseItem(items[i], msg.sender) {
+            try this.releaseBatchItem(items[i], msg.sender) {
                 done[i] = true;
             } catch (bytes memory reason) {
                 emit BatchItemFailed(i, hashTerms(items[i].terms), reason);
@@ -345,7 +345,7 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
     }
 
     /// @notice One purchase of authorizeMany, which alone may call this.
-    function authorizeItem(SignedPurchase calldata item) external onlyBy(address(this)) {
+    function authorizeBatchItem(SignedPurchase calldata item) external onlyBy(address(this)) {
         _authorizeSigned(
             item.terms,
             item.amount,
@@ -356,7 +356,7 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
     }
 
     /// @notice One release of releaseMany, which alone may call this; `caller` is who called that.
-    function releaseItem(
+    function releaseBatchItem(
         Release calldata item,
         address caller
     ) external onlyBy(address(this)) {

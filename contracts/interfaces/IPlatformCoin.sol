@@ -163,7 +163,7 @@ interface IPlatformCoin {
     /// @return firstPaid Whether the first receiver was paid.
     /// @return secondPaid Whether the second one was.
     /// @dev Reverts as `transfer` does for everything that is not a receiver's standing: a pause,
-    ///      the caller's own standing, a balance below what is paid.
+    ///      the caller's own standing, a balance below both amounts together.
     function disburse(
         address first,
         uint256 firstAmount,

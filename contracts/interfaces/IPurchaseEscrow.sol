@@ -303,6 +303,7 @@ interface IPurchaseEscrow {
 
     /// @notice Authorize several signed purchases; who fails is reported and does not undo the
     ///         others. Anyone may relay.
+    ///         (Calldata that encodes no items at all reverts as a whole.)
     /// @return done Per item, whether it was authorized.
     function authorizeMany(SignedPurchase[] calldata items) external returns (bool[] memory done);
 

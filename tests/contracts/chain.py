@@ -138,13 +138,14 @@ class Chain:
 
     # ------------------------------------------------------- transactions, calls
 
-    def send(self, function: ContractFunction, by: LocalAccount) -> Receipt:
-        """Execute in a block of its own at `time`.
+    def send(self, function: ContractFunction, by: LocalAccount, gas: int = GAS_LIMIT) -> Receipt:
+        """Execute in a block of its own at `time`, with so much gas.
 
         Raises:
             Reverted: it failed; the block is there all the same, and the time has moved on.
         """
-        return self._execute(to_canonical_address(function.address), _calldata(function), by)
+        to = to_canonical_address(function.address)
+        return self._execute(to, _calldata(function), by, gas)
 
     def call(self, function: ContractFunction, by: LocalAccount | str = ZERO_ADDRESS) -> Any:
         """What the function would return in the next block. Structs come as named tuples.
@@ -174,13 +175,13 @@ class Chain:
 
     # ------------------------------------------------------------------ inside
 
-    def _execute(self, to: bytes, data: bytes, by: LocalAccount) -> Receipt:
+    def _execute(self, to: bytes, data: bytes, by: LocalAccount, gas: int = GAS_LIMIT) -> Receipt:
         chain = self._backend.chain
         timestamp = self.time
         transaction = chain.create_unsigned_transaction(
             nonce=chain.get_vm().state.get_nonce(to_canonical_address(by.address)),
             gas_price=0,
-            gas=GAS_LIMIT,
+            gas=gas,
             to=to,
             value=0,
             data=data,

@@ -19,13 +19,16 @@ from web3.contract import Contract
 from web3.contract.contract import ContractFunction
 
 from tests.contracts.chain import CHAIN_ID, Chain, Receipt
-from tests.contracts.signing import sign_transfer
+from tests.contracts.signing import sign_transfer, sign_typed
 
 DAY = 86_400
 FOREVER = 2**256 - 1
 AMOUNT = 100_000_000  # 100 coin, the maximum of the terms unless a test says otherwise
 MIN_FEE_BPS, MAX_FEE_BPS = 100, 250
 DISPUTE_WINDOW = 7 * DAY
+
+ARBITRATION_WINDOW = 30 * DAY
+COMPLAINT = keccak(text="the goods are broken: photographs 1 to 3")
 
 NONE, AUTHORIZED, DELIVERED, CLOSED, DISPUTED = range(5)  # status of an order
 
@@ -42,6 +45,23 @@ TERMS_TYPE = [
     {"type": "uint32", "name": "disputeWindow"},
     {"type": "bytes32", "name": "orderRef"},
 ]
+
+
+# What payer and payee sign; each ends with the nonce and the deadline.
+INTENTS = {
+    name: [*members, ("nonce", "uint256"), ("deadline", "uint256")]
+    for name, members in {
+        "Release": [("orderHash", "bytes32"), ("amount", "uint256")],
+        "Void": [("orderHash", "bytes32"), ("amount", "uint256")],
+        "Reclaim": [("orderHash", "bytes32")],
+        "Dispute": [("orderHash", "bytes32"), ("evidenceHash", "bytes32")],
+        "Evidence": [
+            ("party", "address"),
+            ("orderHash", "bytes32"),
+            ("evidenceHash", "bytes32"),
+        ],
+    }.items()
+}
 
 
 class Terms(NamedTuple):
@@ -146,6 +166,25 @@ class Market:
     def signed_refund(self, terms: Terms, amount: int, ref: bytes) -> tuple[int, int, bytes]:
         return self.sign(self.accounts.seller, amount, refund_nonce(self.hash(terms), ref))
 
+    def intent(
+        self,
+        signer: LocalAccount,
+        kind: str,
+        terms: Terms,
+        *,
+        nonce: int = 0,
+        deadline: int = FOREVER,
+        domain: dict[str, Any] | None = None,
+        **members: Any,
+    ) -> tuple[int, int, bytes]:
+        """(nonce, deadline, signature) of an intent about this order."""
+        message = {"orderHash": self.hash(terms), "nonce": nonce, "deadline": deadline, **members}
+        usual: dict[str, Any] = {"contract": self.escrow, "name": "Plaza PurchaseEscrow"}
+        signature = sign_typed(
+            signer, primary_type=kind, message=message, types=INTENTS, **usual | (domain or {})
+        )
+        return nonce, deadline, signature.packed
+
     # ------------------------------------------------------------------- calling
 
     def function(self, name: str, *args: Any) -> ContractFunction:
@@ -201,6 +240,12 @@ class Market:
         """Paid to the seller by the operator, all of it, at the highest fee."""
         terms = self.releasable(amount, **changes)
         self.send(self.accounts.operator, "release", terms, amount, terms.maxFeeBps)
+        return terms
+
+    def disputed(self, amount: int = AMOUNT, **changes: Any) -> Terms:
+        """Delivered, and disputed by the payer a second ago."""
+        terms = self.delivered(amount, **changes)
+        self.send(self.accounts.buyer, "dispute", terms, COMPLAINT)
         return terms
 
     # ------------------------------------------------------------------- looking

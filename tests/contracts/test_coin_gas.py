@@ -16,19 +16,22 @@ VALID_BEFORE = START + 1_000_000
 MEMO = keccak(text="order A-1001")
 
 GAS = {
-    "transfer": 36_828,
-    "transfer to an empty balance": 36_828,
-    "transferWithMemo": 39_489,
-    "transferMany, per item of 10": 6_115,
-    "transferWithAuthorization, random nonce": 67_247,
-    "transferWithAuthorization, packed nonce": 49_763,
-    "receiveWithAuthorization (bytes), random nonce": 67_521,
-    "permit, later nonce": 57_614,
-    "transferFrom, whole allowance": 37_305,
-    "mint": 80_430,
-    "redeem": 58_357,
-    "admit, new": 59_861,
-    "admitMany, per item of 10": 24_750,
+    "transfer": 36_883,
+    "transfer to an empty balance": 36_883,
+    "transferWithMemo": 39_541,
+    "transferMany, per item of 10": 6_175,
+    "transferWithAuthorization, random nonce": 67_364,
+    "transferWithAuthorization, packed nonce": 49_880,
+    "receiveWithAuthorization (bytes), random nonce": 67_566,
+    "permit, later nonce": 57_659,
+    "transferFrom, whole allowance": 37_345,
+    "pullWithAuthorization": 45_746,
+    "disburse to two": 44_757,
+    "mint": 80_522,
+    "redeem": 58_267,
+    "admit, new": 60_003,
+    "admitMany, per item of 10": 24_902,
+    "admitSystem, new": 60_315,
 }
 
 
@@ -55,6 +58,15 @@ def measure(chain, coin, accounts):
         signature = sign_transfer(buyer, coin, seller.address, COIN, nonce, **window)
         terms = (buyer.address, seller.address, COIN, 0, VALID_BEFORE, nonce)
         return gas(functions.receiveWithAuthorization(*terms, signature.packed), seller)
+
+    def pull():
+        admit = functions.admitSystem(relayer.address, VALID_BEFORE)
+        chain.send(admit, by=accounts.steward)
+        nonce = keccak(text="random")
+        window = {"valid_before": VALID_BEFORE, "receive": True}
+        signature = sign_transfer(buyer, coin, relayer.address, COIN, nonce, **window)
+        terms = (buyer.address, COIN, 0, VALID_BEFORE, nonce, signature.packed)
+        return gas(functions.pullWithAuthorization(*terms), relayer)
 
     def permit(nonce):
         signature = sign_permit(buyer, coin, relayer.address, COIN, nonce, deadline=VALID_BEFORE)
@@ -104,6 +116,13 @@ def measure(chain, coin, accounts):
         "admit, new": lambda: gas(
             functions.admit(relayer.address, 1, VALID_BEFORE), accounts.operator
         ),
+        "pullWithAuthorization": pull,
+        "disburse to two": lambda: gas(
+            functions.disburse(seller.address, COIN, accounts.lender.address, COIN), buyer
+        ),
+        "admitSystem, new": lambda: gas(
+            functions.admitSystem(relayer.address, VALID_BEFORE), accounts.steward
+        ),
         "admitMany, per item of 10": lambda: (admit_many(10, 11) - admit_many(30, 1)) // 10,
     }
     return lambda name: by_name[name]()
@@ -126,4 +145,6 @@ def test_the_policy_costs_little_over_the_slot_of_the_pause(chain, coin, account
         for contract in (coin, plain)
     )
     cold_slot = 2_100
-    assert ours - theirs < cold_slot + 600
+    # Half of it: the compiler compares selectors one by one, and `transfer` is the 35th of ours.
+    dispatch_and_policy = 650
+    assert ours - theirs < cold_slot + dispatch_and_policy

@@ -5,26 +5,42 @@ receiver have coin before. A change by more than 1 % is either a regression or w
 """
 
 import pytest
-from eth_utils import keccak
+from eth_utils import keccak, to_checksum_address
 
-from tests.contracts.conftest import BALANCE
-from tests.contracts.escrow import AMOUNT, FOREVER, MAX_FEE_BPS
+from tests.contracts.conftest import BALANCE, MEMBER_UNTIL, SELLER
+from tests.contracts.escrow import AMOUNT, COMPLAINT, FOREVER, MAX_FEE_BPS, Market
 
 REF = keccak(text="refund 1")
 GAS = {
-    "authorize": 75_965,
-    "authorizeWithSignature": 103_757,
-    "charge": 122_451,
-    "confirmDelivery": 32_685,
-    "release": 61_529,
-    "void": 51_321,
-    "refund": 59_784,
-    "refundWithSignature": 88_931,
-    "reclaim": 50_668,
+    "authorize": 76_156,
+    "authorizeWithSignature": 84_234,
+    "charge": 102_000,
+    "confirmDelivery": 33_008,
+    "release": 60_616,
+    "releaseWithSignature": 92_447,
+    "void": 52_420,
+    "voidWithSignature": 83_553,
+    "refund": 60_281,
+    "refundWithSignature": 89_662,
+    "reclaim": 51_381,
+    "reclaimWithSignature": 83_106,
+    "dispute": 34_113,
+    "submitEvidence": 30_915,
+    "resolve": 88_348,
+    "expireDispute": 52_032,
+    "claim": 41_894,
 }
+# In a batch of 10, per item: a tenth of the transaction.
+GAS_PER_ITEM = {
+    "authorizeMany": 53_834,
+    "releaseMany": 26_376,
+    "releaseMany, of ten sellers": 30_697,
+}
+# A release whose credit book (of a few lines: what the escrow itself adds) takes a half.
+GAS_WITH_REPAYMENT = 75_831
 
 
-def prepared(market, operation):
+def prepared(market, operation):  # noqa: PLR0912 - one case an operation
     """(caller, arguments) of one operation that will succeed."""
     accounts = market.accounts
     # Nobody's balance, nor the escrow's, goes from or to zero in what is measured.
@@ -47,6 +63,31 @@ def prepared(market, operation):
             terms, args = market.releasable(), (AMOUNT, MAX_FEE_BPS)
         case "void":
             terms, args = market.authorized(), (AMOUNT,)
+        case "releaseWithSignature":
+            terms = market.releasable()
+            args = (AMOUNT, *market.intent(accounts.buyer, "Release", terms, amount=AMOUNT))
+        case "voidWithSignature":
+            terms = market.authorized()
+            args = (AMOUNT, *market.intent(accounts.seller, "Void", terms, amount=AMOUNT))
+        case "reclaimWithSignature":
+            terms = market.authorized()
+            args = market.intent(accounts.buyer, "Reclaim", terms)
+            market.chain.travel_to(terms.reclaimAfter)
+        case "dispute":
+            caller, terms, args = accounts.buyer, market.delivered(), (COMPLAINT,)
+        case "submitEvidence":
+            caller, terms, args = accounts.buyer, market.disputed(), (COMPLAINT,)
+        case "resolve":
+            caller, terms = accounts.arbiter, market.disputed()
+            args = (AMOUNT // 2, MAX_FEE_BPS, REF)
+        case "expireDispute":
+            terms = market.disputed()
+            market.chain.travel_to(market.order(terms).deadline)
+        case "claim":
+            market.freeze(accounts.seller)
+            market.released(orderRef=keccak(text="released to a frozen seller"))
+            market.unfreeze(accounts.seller)
+            return caller, (accounts.seller.address,)
         case "refund":
             caller, terms, args = accounts.seller, market.released(), (AMOUNT // 2, REF)
         case "refundWithSignature":
@@ -63,3 +104,58 @@ def test_an_operation_costs_what_it_did(market, operation):
     caller, args = prepared(market, operation)
     used = market.send(caller, operation, *args).gas_used
     assert used == pytest.approx(GAS[operation], rel=0.01)
+
+
+def batch(market, operation, count):
+    """The items of a batch that will all succeed."""
+    name, _, of = operation.partition(", ")
+    orders = []
+    for number in range(count):
+        changes = {"orderRef": keccak(text=f"{operation} {number}")}
+        if of:
+            # Members that hold coin already.
+            changes["payee"] = to_checksum_address("0x" + f"{number + 10:02x}" * 20)
+            admit = market.coin.functions.admit(changes["payee"], SELLER, MEMBER_UNTIL)
+            market.chain.send(admit, by=market.accounts.operator)
+            fund = market.coin.functions.transfer(changes["payee"], AMOUNT)
+            market.chain.send(fund, by=market.accounts.seller)
+        orders.append(changes)
+    if name == "authorizeMany":
+        purchases = [market.terms(**changes) for changes in orders]
+        return name, [(tuple(terms), AMOUNT, *market.payment(terms, AMOUNT)) for terms in purchases]
+    released = [market.releasable(**changes) for changes in orders]
+    return name, [(tuple(terms), AMOUNT, MAX_FEE_BPS) for terms in released]
+
+
+@pytest.mark.parametrize("operation", GAS_PER_ITEM)
+def test_an_item_of_a_batch_of_ten_costs_what_it_did(market, accounts, operation):
+    market.authorized(BALANCE // 10, maxAmount=BALANCE, orderRef=keccak(text="kept"))
+    market.released(orderRef=keccak(text="released before"))
+    name, items = batch(market, operation, 10)
+    receipt = market.send(accounts.operator, name, items)
+    assert receipt.events(market.escrow, "BatchItemFailed") == []
+    assert receipt.gas_used / 10 == pytest.approx(GAS_PER_ITEM[operation], rel=0.01)
+
+
+def test_a_release_with_a_repayment_costs_what_it_did(
+    platform, chain, coin, accounts, test_contracts
+):
+    lender = accounts.lender
+    chain.send(coin.functions.transfer(lender.address, AMOUNT), by=accounts.buyer)
+    hook = chain.deploy(test_contracts["TestSaleHook"], lender.address, by=accounts.admin)
+    market = Market(chain, accounts, coin, platform.deploy_escrow(hook.address))
+    caller, arguments = prepared(market, "release")
+    receipt = market.send(caller, "release", *arguments)
+    assert receipt.event(market.escrow, "PurchaseReleased")["repayment"] > 0
+    assert receipt.gas_used == pytest.approx(GAS_WITH_REPAYMENT, rel=0.01)
+
+
+def test_a_whole_purchase_costs_no_more_than_its_parts(market, accounts):
+    """Authorized by signature, released by the payer: two transactions."""
+    prepared(market, "void")
+    terms = market.terms(orderRef=keccak(text="measured"))
+    payment = market.payment(terms, AMOUNT)
+    authorized = market.send(accounts.operator, "authorizeWithSignature", terms, AMOUNT, *payment)
+    released = market.send(accounts.buyer, "release", terms, AMOUNT, MAX_FEE_BPS)
+    total = authorized.gas_used + released.gas_used
+    assert total <= (GAS["authorizeWithSignature"] + GAS["release"]) * 1.01
