@@ -57,10 +57,10 @@ def test_what_is_not_an_address_is_refused(text: str) -> None:
         parse_address(text)
 
 
-@given(st.text(max_size=32))
+# At most 32 bytes, as no character takes more than 4.
+@given(st.text(st.characters(exclude_categories=["C", "Z"]) | st.just(" "), max_size=8))
 def test_a_memo_reads_back(text: str) -> None:
-    assume(len(text.encode("utf-8", "surrogatepass")) <= 32)
-    assume("\0" not in text and text.isprintable())
+    assume(text.isprintable())
     assert format_memo(parse_memo(text)) == text
     assert len(parse_memo(text)) == 32
 
