@@ -65,7 +65,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	npx --no-install solhint --max-warnings 0 --noPoster 'contracts/**/*.sol' 'tests/contracts/sources/*.sol'
+	npx --no-install solhint --max-warnings 0 --noPoster 'contracts/**/*.sol' 'tests/contracts/sources/*.sol' 'scripts/gas_sources/*.sol'
 
 format: setup
 	$(BIN)/ruff check --fix .
@@ -80,7 +80,14 @@ gas: setup
 fuzz: setup
 	@$(BIN)/python scripts/fuzz.py --actions $(ACTIONS) --seed $(SEED)
 
-audit: setup
+# In an environment of its own: Slither needs an older web3 than we do.
+$(STAMPS)/slither/bin/slither: constraints-audit.txt | $(STAMPS)/system
+	@echo "audit: Slither into $(STAMPS)/slither"
+	@$(PYTHON) -m venv $(STAMPS)/slither
+	@$(STAMPS)/slither/bin/pip install --quiet --disable-pip-version-check --constraint constraints-audit.txt 'slither-analyzer>=0.11,<0.12'
+	@touch $@
+
+audit: setup $(STAMPS)/slither/bin/slither
 	@$(BIN)/python scripts/audit.py
 
 mutate: setup
