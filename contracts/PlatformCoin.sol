@@ -13,9 +13,9 @@ import {AccountWord} from "./libraries/AccountWord.sol";
 
 /// @title Plaza Coin
 /// @dev ERC-20, EIP-2612 and EIP-5267 are OpenZeppelin's; what is replaced is where balances live.
-///      `_move` is the only place where a balance changes, and the whole policy of who may send
-///      and receive stands there. Approvals, permits and cancellations move no coin and ask nothing
-///      of the account's standing.
+///      Where balances change, and the whole policy of who may send and receive, stands in one
+///      place, at the end. Approvals, permits and cancellations move no coin and ask nothing of the
+///      account's standing.
 contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
     using SafeCast for uint256;
 
@@ -519,8 +519,8 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         return true;
     }
 
-    /// @dev All that is left of OpenZeppelin's own ways to move coin: a mint when `from` is zero, a
-    ///      burn when `to` is.
+    /// @dev What is left of OpenZeppelin's own ways to move coin: a mint when `from` is zero, a burn
+    ///      when `to` is.
     function _update(address from, address to, uint256 amount) internal override {
         if (from == address(0)) {
             _requireNotPaused();

@@ -190,6 +190,9 @@ def test_members_see_no_difference_to_openzeppelins_erc20(seed, chain, coin, ref
         if ours[0] == "ERC2612InvalidSigner":
             # A wrong signature recovers to some address, another one in each domain.
             assert theirs[0] == "ERC2612InvalidSigner"
+        elif theirs[0] == "ERC20InvalidReceiver" and ours[0] == "ERC20InsufficientBalance":
+            # Both are true; we look at the sender first.
+            assert to == ZERO_ADDRESS
         else:
             assert ours == theirs, (name, by.address)
         outcomes.add((name, ours[0]))
