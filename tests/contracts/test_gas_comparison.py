@@ -20,7 +20,7 @@ GAS = {
     "release with fee and repayment of a line": 100_396,
     "whole purchase: authorize + release": 144_894,
     "whole purchase with confirmed delivery": 177_836,
-    "release, of a batch of 10, each": 26_775,
+    "release, of a batch of 10, each": 26_377,
     "authorize, signed, of a batch of 10, each": 54_080,
     "accept an offer": 146_915,
     "draw, first": 84_921,

@@ -344,7 +344,7 @@ async def test_cast_reads_and_writes_the_chain(engine: Engine, deployed: Manifes
         return await run(str(BINARIES / "cast"), *arguments, "--rpc-url", url)
 
     assert await cast("chain-id") == "4242"
-    assert await cast("block-number") == "4"
+    assert await cast("block-number") == "6"
     assert await cast("balance", STRANGER) == "0"
     assert await cast("call", coin, "symbol()(string)") == '"PLZ"'
     assert await cast("call", coin, "totalSupply()(uint256)") == "0"
