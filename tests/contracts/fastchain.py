@@ -193,7 +193,7 @@ class Computation(CancunComputation):
                 raise InsufficientStack("The stack is empty") from error
         return computation
 
-    def _execute(self, program: list[Instruction | None]) -> None:  # noqa: PLR0912 (one loop)
+    def _execute(self, program: list[Instruction | None]) -> None:
         code, meter, memory = self.code, self._gas_meter, self._memory
         stack = self._stack.values
         data = self.msg.data

@@ -40,7 +40,7 @@ GAS_PER_ITEM = {
 GAS_WITH_REPAYMENT = 75_831
 
 
-def prepared(market, operation):  # noqa: PLR0912 - one case an operation
+def prepared(market, operation):
     """(caller, arguments) of one operation that will succeed."""
     accounts = market.accounts
     # Nobody's balance, nor the escrow's, goes from or to zero in what is measured.
