@@ -519,8 +519,8 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         return true;
     }
 
-    /// @dev What is left of OpenZeppelin's own ways to move coin: a mint when `from` is zero, a burn
-    ///      when `to` is.
+    /// @dev What is left of OpenZeppelin's own ways to move coin: a mint when `from` is zero, a
+    ///      burn when `to` is.
     function _update(address from, address to, uint256 amount) internal override {
         if (from == address(0)) {
             _requireNotPaused();
