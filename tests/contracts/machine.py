@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from fractions import Fraction
 from random import Random
 from typing import Any
 
@@ -35,6 +36,7 @@ from tests.contracts.model import (
     NONE,
     SYSTEM,
     UNLIMITED,
+    VIRTUAL_SHARES,
     YEAR,
     Line,
     Order,
@@ -149,7 +151,7 @@ class Plaza(Driver):
                     int(name in world.frozen),
                 ),
             )  # fmt: skip
-        for name in TRADERS:
+        for name in [*TRADERS, "pool"]:
             self.watch(
                 f"claimable of {name}", "escrow", "claimable", (self.address[name],),
                 lambda name=name: (world.claimable.get(name, 0),),
@@ -325,10 +327,11 @@ class Plaza(Driver):
         return "stranger" if r.randrange(25) == 0 else self.pick(r, TRADERS)
 
     def order(self, r: Random, *wanted: int) -> bytes | None:
-        """An order in play, if possible in one of these states."""
+        """An order in play, mostly in one of these states."""
         orders = self.world.orders
-        fit = [key for key in self.terms if not wanted or orders[key].status in wanted]
-        keys = fit if fit and r.randrange(12) else list(self.terms)
+        keys = list(self.terms)
+        if wanted and r.randrange(12):
+            keys = [key for key in keys if orders[key].status in wanted]
         return self.pick(r, keys) if keys else None
 
     def relayer(self, r: Random) -> str:
@@ -395,8 +398,10 @@ class Plaza(Driver):
         to = self.pick(r, CONTRACTS) if r.randrange(12) == 0 else self.member(r)
         balance = self.world.balances.get(by, 0)
         amount = self.part(r, balance) if r.randrange(4) == 0 else self.size(r, balance + 1)
-        args = (self.address[to], amount)
-        self._do(by, "coin", "transfer", args, lambda: self.world.transfer(by, to, amount))
+        memo = (self._reference(),) if r.randrange(4) == 0 else ()
+        name = "transferWithMemo" if memo else "transfer"
+        args = (self.address[to], amount, *memo)
+        self._do(by, "coin", name, args, lambda: self.world.transfer(by, to, amount))
 
     def transfer_many(self, r: Random) -> None:
         by = self.member(r)
@@ -410,9 +415,11 @@ class Plaza(Driver):
         by, from_, to = self.member(r), self.member(r), self.member(r)
         allowed = self.world.allowances.get((from_, by), 0)
         amount = self.part(r, min(allowed, self.world.balances.get(from_, 0)))
-        args = (self.address[from_], self.address[to], amount)
+        memo = (self._reference(),) if r.randrange(4) == 0 else ()
+        name = "transferFromWithMemo" if memo else "transferFrom"
+        args = (self.address[from_], self.address[to], amount, *memo)
         expect = lambda: self.world.transfer_from(by, from_, to, amount)  # noqa: E731
-        self._do(by, "coin", "transferFrom", args, expect)
+        self._do(by, "coin", name, args, expect)
 
     def disburse(self, r: Random) -> None:
         by, first, second = self.member(r), self.member(r), self.member(r)
@@ -479,6 +486,15 @@ class Plaza(Driver):
             expect = lambda: self.world.transfer_signed(from_, to, amount, signed)  # noqa: E731
         name = "receiveWithAuthorization" if receive else "transferWithAuthorization"
         self._do(by, "coin", name, args, expect)
+
+    def pull(self, r: Random) -> None:
+        """What only contracts of the platform may: everybody else is refused."""
+        by, from_ = self.member(r), self.pick(r, TRADERS)
+        amount = self.size(r, self.world.balances.get(from_, 0) + 1)
+        after, before, signature, signed = self.payment(from_, by, amount, self._reference())
+        args = (self.address[from_], amount, after, before, signed.nonce, signature)
+        expect = lambda: self.world.pull(by, from_, amount, signed)  # noqa: E731
+        self._do(by, "coin", "pullWithAuthorization", args, expect)
 
     def cancel_authorization(self, r: Random) -> None:
         by, flaw = self.pick(r, TRADERS), self.flaw(r)
@@ -559,6 +575,31 @@ class Plaza(Driver):
         expect = lambda: self.world.admit(by, name, kinds, until)  # noqa: E731
         self._do(by, "coin", "admit", args, expect)
 
+    def admit_many(self, r: Random) -> None:
+        by, until = self.hand(r, "registrar"), self.chain.time + self.pick(r, [YEAR, 3 * YEAR, 0])
+        names = [self.pick(r, TRADERS) for _ in range(r.randint(0, 3))]
+        if names and r.randrange(6) == 0:
+            names[-1] = self.pick(r, CONTRACTS)
+        args = ([self.address[name] for name in names], 15, until)
+        expect = lambda: self.world.admit_many(by, names, 15, until)  # noqa: E731
+        if names:
+            self._do(by, "coin", "admitMany", args, expect)
+
+    def system_member(self, r: Random) -> None:
+        """A contract is expelled by the steward, or admitted again."""
+        by, name = self.hand(r, "steward"), self.pick(r, [*CONTRACTS, *CONTRACTS, "buyer"])
+        if name == "buyer" or self.world.in_good_standing(name):
+            args = (self.address[name],)
+            expect = lambda: self.world.expel_system(by, name)  # noqa: E731
+            self._do(by, "coin", "expelSystem", args, expect)
+        else:
+            self._admit_system(by, name, FOREVER if r.randrange(4) else self.chain.time)
+
+    def _admit_system(self, by: str, name: str, until: int) -> None:
+        args = (self.address[name], until)
+        expect = lambda: self.world.admit_system(by, name, until)  # noqa: E731
+        self._do(by, "coin", "admitSystem", args, expect)
+
     def expel(self, r: Random) -> None:
         names = TRADERS if r.randrange(5) else ["stranger", *CONTRACTS]
         name, by = self.pick(r, names), self.hand(r, "registrar")
@@ -580,6 +621,11 @@ class Plaza(Driver):
             ills.append(lambda: self._send("guardian", "book", "unpauseDraws"))
         if "escrow" not in world.sales_sources:
             ills.append(lambda: self._sales_source("steward", "escrow", True))
+        ills += [
+            lambda name=name: self._admit_system("steward", name, FOREVER)
+            for name in CONTRACTS
+            if not world.in_good_standing(name)
+        ]
         for name in TRADERS:
             if name in world.frozen:
                 ills.append(lambda name=name: self._unfreeze("compliance", name))
@@ -747,8 +793,7 @@ class Plaza(Driver):
         by = self.pick(r, ["operator", "operator", *BUYERS, "stranger"])
         items, expects = [], []
         for _ in range(r.randint(0, 3)):
-            key = self.order(r, DELIVERED, AUTHORIZED)
-            assert key is not None
+            key = self.order(r, DELIVERED, AUTHORIZED) or self.pick(r, list(self.terms))
             order = self.world.orders[key]
             amount, fee = self.part(r, order.held), self.fee(r, order, most=by != "operator")
             items.append((self.terms[key], amount, fee))
@@ -823,7 +868,7 @@ class Plaza(Driver):
         ]
         key = key or (self.pick(r, open_) if open_ and r.randrange(6) else self.order(r, DELIVERED))
         if key is None:
-            return self.authorize(r)
+            return self.deliver(r)
         order, world, evidence = self.world.orders[key], self.world, self._reference()
         if r.randrange(2):
             members = (key, evidence)
@@ -840,7 +885,7 @@ class Plaza(Driver):
     def evidence(self, r: Random) -> None:
         key = self.order(r, DISPUTED)
         if key is None:
-            return self.authorize(r)
+            return self.dispute(r)
         order, world, evidence = self.world.orders[key], self.world, self._reference()
         if r.randrange(2):
             party = self.pick(r, [order.payer, order.payee])
@@ -858,7 +903,7 @@ class Plaza(Driver):
     def resolve(self, r: Random, key: bytes | None = None) -> None:
         key = key or self.order(r, DISPUTED)
         if key is None:
-            return self.authorize(r)
+            return self.dispute(r)
         order, by = self.world.orders[key], self.hand(r, "arbiter")
         to_payer = self.part(r, order.held)
         # Where nothing is released, the fee is nobody's.
@@ -871,7 +916,7 @@ class Plaza(Driver):
     def expire_dispute(self, r: Random, key: bytes | None = None) -> None:
         key = key or self.order(r, DISPUTED)
         if key is None:
-            return self.authorize(r)
+            return self.dispute(r)
         args = (self.terms[key],)
         by = self.relayer(r)
         expect = lambda: self.world.expire_dispute(key)  # noqa: E731
@@ -962,7 +1007,7 @@ class Plaza(Driver):
             "seller": seller,
             "underwriter": "stranger" if odd == 1 else "underwriter",
             "limit": cap + 1 if odd == 2 else max(1, self.size(r, cap) if odd == 3 else cap),
-            "aprBps": 2_001 if odd == 4 else r.randint(0, 2_000) if odd == 5 else rate,
+            "aprBps": 2_001 if odd == 4 else r.randint(0, 2_000) if odd in (5, 9, 10) else rate,
             "drawFeeBps": 1_001 if odd == 6 else self.pick(r, [0, 0, 1, 150, 1_000]),
             "holdbackBps": self.pick(r, [0, 2_501])
             if odd == 7
@@ -1237,9 +1282,15 @@ class Plaza(Driver):
             "coin": self._coin(),
             "standing": {name: world.in_good_standing(name) for name in world.balances},
             "debt": {name: line.at(world.now).payoff for name, line in world.lines.items()},
-            "price": world.share_price,
+            "price": self._price(),
             "losses": world.recorded_losses,
         }
+
+    def _price(self) -> Fraction:
+        """Of a share, with what waits for the pool in the escrow (while it is no member)."""
+        world = self.world
+        waiting = Fraction(world.claimable.get("pool", 0), world.share_supply + VIRTUAL_SHARES)
+        return world.share_price + waiting
 
     def _coin(self) -> dict[str, int]:
         """Balances as the contract tells them."""
@@ -1277,7 +1328,7 @@ class Plaza(Driver):
 
     def invariant_3_escrow(self) -> None:
         held = sum(self.views[f"order {key.hex()[:8]}"].words[0] for key in self.terms)
-        waiting = sum(self.views[f"claimable of {name}"].words[0] for name in TRADERS)
+        waiting = sum(self.views[f"claimable of {name}"].words[0] for name in [*TRADERS, "pool"])
         coin = self.views["coin of escrow"].words[0] - self.world.gifts.get("escrow", 0)
         self.require(3, coin == held + waiting, f"{coin} is not {held} + {waiting}")
 
@@ -1359,7 +1410,7 @@ class Plaza(Driver):
         self.require(13, repaid, "more recovered than lost")
         for line in world.lines.values():
             self.require(13, line.recovered <= line.written_off, "more recovered than written off")
-        fell = world.share_price < self.before["price"]
+        fell = self._price() < self.before["price"]
         lost = world.recorded_losses > self.before["losses"]
         self.require(13, lost or not fell, "a share's price fell without a loss")
 
@@ -1370,6 +1421,9 @@ class Plaza(Driver):
         for name in TRADERS:
             if name in world.frozen:
                 self._unfreeze("compliance", name)
+        for name in CONTRACTS:
+            if not world.in_good_standing(name):
+                self._admit_system("steward", name, FOREVER)
         orders = [world.orders[key] for key in self.terms if world.orders[key].held]
         if orders:
             last = max(max(order.reclaim_after, order.deadline) for order in orders)
@@ -1378,20 +1432,8 @@ class Plaza(Driver):
             if not world.in_good_standing(name) or world.member_until[name] < self.chain.time + DAY:
                 self._admit("registrar", name, 15, self.chain.time + YEAR)
         for key in self.terms:
-            order = world.orders[key]
-            if order.status == AUTHORIZED:
-                args = (self.terms[key],)
-                by = order.payer
-                expect = lambda by=by, key=key: world.reclaim(by, key)  # noqa: E731
-                self._do(by, "escrow", "reclaim", args, expect)
-            elif order.status == DELIVERED:
-                args = (self.terms[key], order.held, order.max_fee)
-                expect = lambda key=key, args=args: world.release("stranger", key, *args[1:])  # noqa: E731
-                self._do("stranger", "escrow", "release", args, expect)
-            elif order.status == DISPUTED:
-                expect = lambda key=key: world.expire_dispute(key)  # noqa: E731
-                self._do("stranger", "escrow", "expireDispute", (self.terms[key],), expect)
-        for name in TRADERS:
+            self._way_out(key)
+        for name in [*TRADERS, "pool"]:
             if world.claimable.get(name, 0):
                 args = (self.address[name],)
                 expect = lambda name=name: world.claim(name)  # noqa: E731
@@ -1399,6 +1441,21 @@ class Plaza(Driver):
         self.compare(everything=True)
         left = self.views["coin of escrow"].words[0] - world.gifts.get("escrow", 0)
         self.require(7, left == 0, f"{left} cannot leave the escrow")
+
+    def _way_out(self, key: bytes) -> None:
+        """Take out what an order holds: its buyer, or anybody."""
+        world, order = self.world, self.world.orders[key]
+        terms = self.terms[key]
+        if order.status == AUTHORIZED:
+            expect = lambda: world.reclaim(order.payer, key)  # noqa: E731
+            self._do(order.payer, "escrow", "reclaim", (terms,), expect)
+        elif order.status == DELIVERED:
+            args = (terms, order.held, order.max_fee)
+            expect = lambda: world.release("stranger", key, *args[1:])  # noqa: E731
+            self._do("stranger", "escrow", "release", args, expect)
+        elif order.status == DISPUTED:
+            expect = lambda: world.expire_dispute(key)  # noqa: E731
+            self._do("stranger", "escrow", "expireDispute", (terms,), expect)
 
     # ------------------------------------------------------------------- coverage
 
@@ -1422,6 +1479,7 @@ class Plaza(Driver):
             ("draws paused", self.world.draws_paused),
             ("coin claimable", any(self.world.claimable.values())),
             ("somebody frozen", bool(self.world.frozen)),
+            ("a contract expelled", not all(map(self.world.in_good_standing, CONTRACTS))),
             ("escrow no source of sales", not self.world.sales_sources),
         ):
             self.states[state] += there
@@ -1471,6 +1529,9 @@ ACTIONS: dict[str, int] = {
     "pause": 3,
     "admit": 4,
     "expel": 3,
+    "admit_many": 3,
+    "system_member": 3,
+    "pull": 3,
     "set_mint_limit": 2,
     "authorize": 35,
     "authorize_many": 8,
@@ -1482,9 +1543,9 @@ ACTIONS: dict[str, int] = {
     "refund": 12,
     "reclaim": 10,
     "claim": 7,
-    "dispute": 14,
-    "evidence": 5,
-    "resolve": 9,
+    "dispute": 22,
+    "evidence": 9,
+    "resolve": 11,
     "expire_dispute": 5,
     "broken_book": 5,
     "cancel_intents": 4,

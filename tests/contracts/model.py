@@ -405,6 +405,22 @@ class World:
         self._need(not self.kinds.get(name, 0) & SYSTEM, "SystemAccount")
         self.member_until[name] = self.now
 
+    def admit_many(self, caller: str, names: list[str], kinds: int, until: int) -> None:
+        self._need_role("REGISTRAR", caller)
+        for name in names:
+            self.admit(caller, name, kinds, until)
+
+    def admit_system(self, caller: str, name: str, until: int) -> None:
+        self._need_role("STEWARD", caller)
+        self._need(until > self.now, "InvalidMemberUntil")
+        self.kinds[name], self.member_until[name] = SYSTEM, until
+
+    def expel_system(self, caller: str, name: str) -> None:
+        self._need_role("STEWARD", caller)
+        self._need(bool(self.kinds.get(name, 0) & SYSTEM), "NotASystemAccount")
+        self._need(self.now < self.member_until.get(name, 0), "NotAMember", "NotASystemAccount")
+        self.member_until[name] = self.now
+
     def freeze(self, caller: str, name: str) -> None:
         self._need_role("COMPLIANCE", caller)
         self._need(name in self.kinds, "NotAMember")
@@ -554,6 +570,11 @@ class World:
         self._need(caller == to, "CallerNotReceiver")
         self._move_signed(from_, to, amount, signed)
 
+    def pull(self, caller: str, from_: str, amount: int, signed: Signed) -> None:
+        is_system = bool(self.kinds.get(caller, 0) & SYSTEM) and self.in_good_standing(caller)
+        self._need(is_system, "NotASystemAccount")
+        self._move_signed(from_, caller, amount, signed, marks=False)
+
     def cancel_authorization(self, authorizer: str, signed: Signed) -> None:
         self._need(signed.good, "InvalidSignature")
         used = (authorizer, signed.nonce) in self.used_nonces
@@ -571,7 +592,7 @@ class World:
     def authorize_signed(self, key: Any, amount: int, signed: Signed) -> None:
         order = self.orders[key]
         self._open(order, amount)
-        self._move_signed(order.payer, "escrow", amount, signed, marks=False)
+        self.pull("escrow", order.payer, amount, signed)
 
     def charge(self, caller: str, key: Any, amount: int, fee: int, signed: Signed) -> None:
         order = self.orders[key]
@@ -715,10 +736,9 @@ class World:
             order.status = CLOSED
         # The book is not asked about a sale of which nothing is left after the fee.
         repayment = self._sale("escrow", order.payee, net) if net else 0
-        if repayment:
-            self._move("escrow", "pool", repayment)
         self._pay(order.fee_receiver, fee)
         self._pay(order.payee, net - repayment)
+        self._pay("pool", repayment)
 
     def _give_back(self, order: Order, amount: int) -> None:
         order.voided += amount
@@ -847,8 +867,10 @@ class World:
         self._stop()
         paid = min(amount, line.payoff)
         to_reserve = self._apply(line, paid)
-        self._move_from("book", caller, "pool", paid)
-        self._to_reserve(to_reserve)
+        if paid > to_reserve:
+            self._move_from("book", caller, "pool", paid - to_reserve)
+        if to_reserve:
+            self._move_from("book", caller, "book", to_reserve)
         return paid
 
     def repay_signed(self, seller: str, from_: str, value: int, signed: Signed) -> int:
@@ -859,8 +881,8 @@ class World:
         self._stop()
         paid = min(value, line.payoff)
         to_reserve = self._apply(line, paid)
-        self._move("book", "pool", paid)
-        self._to_reserve(to_reserve)
+        if paid > to_reserve:
+            self._move("book", "pool", paid - to_reserve)
         if value > paid:
             self._move("book", from_, value - paid)
         return paid
@@ -869,13 +891,10 @@ class World:
         """Pay a line; returns what of it is the reserve's."""
         charged_off = line.status == CHARGED_OFF
         _, second = line.pay(paid)
-        return second if charged_off else 0
-
-    def _to_reserve(self, amount: int) -> None:
-        if amount:
-            self._move("pool", "book", amount)
-            self.reserve += amount
-            self.recovered_to_reserve += amount
+        to_reserve = second if charged_off else 0
+        self.reserve += to_reserve
+        self.recovered_to_reserve += to_reserve
+        return to_reserve
 
     def _sale(self, source: str, seller: str, net: int) -> int:
         """What a sale repays. The book may fail; a sale may not."""
@@ -898,7 +917,13 @@ class World:
         for_reserve = line.status == CHARGED_OFF and line.loss_pool == 0
         if repayment == 0 or (for_reserve and repayment > self.cash):
             return 0
-        self._to_reserve(self._apply(line, repayment))
+        standing = self.in_good_standing("pool") and self.in_good_standing("book")
+        if for_reserve and not standing:
+            self.hook_failures += 1
+            return 0
+        to_reserve = self._apply(line, repayment)
+        if to_reserve:
+            self._move("pool", "book", to_reserve)
         return repayment
 
     def touch(self, seller: str) -> None:
@@ -1057,6 +1082,7 @@ class World:
     def _take_out(self, caller: str, assets: int, receiver: str, owner: str, shares: int) -> None:
         over = ("ERC4626ExceededMaxWithdraw", "ERC4626ExceededMaxRedeem")
         self._need_pool_standing(owner, *over)
+        self._need_pool_standing("pool", *over)
         self._need(not self.paused, "CoinPaused", *over)
         if caller != owner:
             allowed = self.share_allowances.get((owner, caller), 0)
