@@ -102,16 +102,6 @@ class Call:
     expect: Callable[[], Any]
 
 
-@dataclass
-class Base:
-    """Where every sequence begins: the system set up, and the model of it."""
-
-    chain: FastChain
-    system: System
-    snapshot: Any
-    world: World
-
-
 class Driver:
     """Does operations on both sides. `world` is the model."""
 

@@ -8,7 +8,6 @@ each. `test_fastchain.py` has both do the same, to the unit of gas.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -27,6 +26,7 @@ from web3 import Web3
 from web3.contract.contract import ContractFunction
 
 from tests.contracts.chain import BUILT_IN_ERRORS, CHAIN_ID, GAS_LIMIT, Chain, Receipt, _calldata
+from tests.contracts.system import created_address
 
 EMPTY_HASH = keccak(b"")
 ZERO = b"\0" * 20
@@ -458,9 +458,6 @@ class FastChain(Chain):
         return Receipt(computation.get_gas_used(), timestamp, logs, None)
 
     def _create(self, sender: bytes, data: bytes) -> Receipt:
-        # The address is that of the sender's nonce, as on any chain.
-        from tests.contracts.system import created_address
-
         state, timestamp = self._state, self.time
         nonce = state.get_nonce(sender)
         state.increment_nonce(sender)
@@ -487,10 +484,3 @@ class FastChain(Chain):
         computation = self.look(to, _calldata(function), sender)
         self._raise_if_failed(computation)
         return bytes(computation.output)
-
-    def nonce_of(self, account: LocalAccount) -> int:
-        return self.accounts.get_nonce(to_canonical_address(account.address))
-
-
-def addresses(accounts: Iterable[LocalAccount]) -> list[bytes]:
-    return [to_canonical_address(account.address) for account in accounts]
