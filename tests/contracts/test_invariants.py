@@ -61,7 +61,7 @@ def test_no_sequence_of_operations_parts_the_contracts_from_the_model():
     run_state_machine_as_test(
         Platform,
         settings=settings(
-            max_examples=60,
+            max_examples=90,
             stateful_step_count=60,
             deadline=None,
             derandomize=True,
