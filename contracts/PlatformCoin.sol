@@ -285,9 +285,23 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         address first,
         uint256 firstAmount,
         address second,
-        uint256 secondAmount
-    ) external returns (bool firstPaid, bool secondPaid) {
-        return _disburse(msg.sender, first, firstAmount, second, secondAmount);
+        uint256 secondAmount,
+        address third,
+        uint256 thirdAmount
+    ) external returns (bool firstPaid, bool secondPaid, bool thirdPaid) {
+        _requireNotPaused();
+        // All amounts in one write; what a receiver may not take is given back.
+        _debit(msg.sender, firstAmount + secondAmount + thirdAmount, false);
+        firstPaid = _creditIfAny(msg.sender, first, firstAmount);
+        secondPaid = _creditIfAny(msg.sender, second, secondAmount);
+        thirdPaid = _creditIfAny(msg.sender, third, thirdAmount);
+        if (firstPaid && secondPaid && thirdPaid) return (true, true, true);
+        Slot storage slot = _accounts[msg.sender];
+        AccountWord sender = slot.word;
+        if (!firstPaid) sender = sender.add(firstAmount);
+        if (!secondPaid) sender = sender.add(secondAmount);
+        if (!thirdPaid) sender = sender.add(thirdAmount);
+        slot.word = sender;
     }
 
     // ----------------------------------------------------------------- EIP-3009
@@ -553,24 +567,6 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         if (!_credit(from, to, amount)) _revertReceiver(to);
     }
 
-    /// @dev Takes both amounts in one write, and gives back what a receiver may not take.
-    function _disburse(
-        address from,
-        address first,
-        uint256 firstAmount,
-        address second,
-        uint256 secondAmount
-    ) private returns (bool firstPaid, bool secondPaid) {
-        _requireNotPaused();
-        _debit(from, firstAmount + secondAmount, false);
-        firstPaid = firstAmount == 0 || _credit(from, first, firstAmount);
-        secondPaid = secondAmount == 0 || _credit(from, second, secondAmount);
-        if (firstPaid && secondPaid) return (true, true);
-        Slot storage slot = _accounts[from];
-        if (!firstPaid) slot.word = slot.word.add(firstAmount);
-        if (!secondPaid) slot.word = slot.word.add(secondAmount);
-    }
-
     function _requireNotPaused() private view {
         if (_paused) revert CoinPaused();
     }
@@ -598,6 +594,10 @@ contract PlatformCoin is IPlatformCoin, ERC20Permit, AccessManaged {
         slot.word = receiver.add(amount);
         emit Transfer(from, to, amount);
         return true;
+    }
+
+    function _creditIfAny(address from, address to, uint256 amount) private returns (bool) {
+        return amount == 0 || _credit(from, to, amount);
     }
 
     function _revertReceiver(address to) private view {

@@ -12,6 +12,7 @@ import {IPlatformCoin} from "./interfaces/IPlatformCoin.sol";
 import {IPurchaseEscrow} from "./interfaces/IPurchaseEscrow.sol";
 import {ISaleHook} from "./interfaces/ISaleHook.sol";
 import {Intents} from "./Intents.sol";
+import {OrderWord, OrderWordLib} from "./libraries/OrderWord.sol";
 
 /// @title Escrowed purchases; every function is described in IPurchaseEscrow
 /// @dev Reads in the order an order lives. State is set before the credit book is told and before
@@ -54,7 +55,11 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
     // Where the credit book takes repayments; zero without one.
     address private immutable COLLECTOR;
 
-    mapping(bytes32 orderHash => Order) private _orders;
+    /// @dev A struct of one member, so that it is read and written through one computed slot.
+    struct Slot {
+        OrderWord word;
+    }
+    mapping(bytes32 orderHash => Slot) private _orders;
     mapping(address account => uint256) private _claimable;
 
     modifier onlyBy(address account) {
@@ -112,16 +117,19 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
         if (terms.disputeWindow != 0) revert ChargeNotAllowed(terms.disputeWindow);
         _checkFee(feeBps, terms.minFeeBps, terms.maxFeeBps);
         orderHash = _authorizeSigned(terms, amount, validAfter, validBefore, signature);
-        _settle(orderHash, _orders[orderHash], terms, amount, feeBps);
+        Slot storage slot = _orders[orderHash];
+        _settle(orderHash, slot, slot.word, terms, amount, feeBps);
     }
 
     /// @inheritdoc IPurchaseEscrow
     function confirmDelivery(Terms calldata terms) external nonReentrant onlyBy(terms.operator) {
-        (bytes32 orderHash, Order memory order) = _findIn(Status.Authorized, terms);
-        order.status = Status.Delivered;
-        order.deadline = SafeCast.toUint40(block.timestamp + terms.disputeWindow);
-        _orders[orderHash] = order;
-        emit DeliveryConfirmed(orderHash, order.deadline);
+        (bytes32 orderHash, Slot storage slot, OrderWord order) = _findIn(
+            Status.Authorized,
+            terms
+        );
+        uint40 deadline = SafeCast.toUint40(block.timestamp + terms.disputeWindow);
+        slot.word = order.advance(Status.Delivered, deadline);
+        emit DeliveryConfirmed(orderHash, deadline);
     }
 
     /// @inheritdoc IPurchaseEscrow
@@ -260,7 +268,7 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
         if (
             msg.sender != terms.payer && msg.sender != terms.payee && msg.sender != terms.operator
         ) revert NotAllowed(msg.sender);
-        (bytes32 orderHash, ) = _findOpenDispute(terms);
+        (bytes32 orderHash, , ) = _findOpenDispute(terms);
         emit EvidenceSubmitted(orderHash, msg.sender, evidenceHash);
     }
 
@@ -274,7 +282,7 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
         bytes calldata signature
     ) external nonReentrant {
         if (party != terms.payer && party != terms.payee) revert NotAllowed(party);
-        (bytes32 orderHash, ) = _findOpenDispute(terms);
+        (bytes32 orderHash, , ) = _findOpenDispute(terms);
         bytes32 intent = keccak256(
             abi.encode(EVIDENCE_TYPEHASH, party, orderHash, evidenceHash, nonce, deadline)
         );
@@ -289,27 +297,28 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
         uint16 feeBps,
         bytes32 decisionHash
     ) external nonReentrant restricted {
-        (bytes32 orderHash, Order memory order) = _findOpenDispute(terms);
+        (bytes32 orderHash, Slot storage slot, OrderWord order) = _findOpenDispute(terms);
         _checkFee(feeBps, terms.minFeeBps, terms.maxFeeBps);
-        if (toPayer > order.held) revert InvalidAmount(toPayer, order.held);
-        uint256 released = order.held - toPayer;
+        if (toPayer > order.held()) revert InvalidAmount(toPayer, order.held());
+        uint256 released = order.held() - toPayer;
         emit DisputeResolved(orderHash, toPayer, released, decisionHash);
         if (toPayer != 0) {
-            _takeFromHeld(orderHash, order, toPayer);
+            order = order.void(toPayer);
+            slot.word = order;
             emit PurchaseVoided(orderHash, toPayer);
         }
-        if (released != 0) _settle(orderHash, order, terms, released, feeBps);
+        if (released != 0) _settle(orderHash, slot, order, terms, released, feeBps);
         if (toPayer != 0) _pay(orderHash, terms.payer, toPayer);
     }
 
     /// @inheritdoc IPurchaseEscrow
     function expireDispute(Terms calldata terms) external nonReentrant {
-        (bytes32 orderHash, Order memory order) = _findIn(Status.Disputed, terms);
-        if (block.timestamp < order.deadline) {
-            revert ArbitrationOpen(order.deadline, block.timestamp);
+        (bytes32 orderHash, Slot storage slot, OrderWord order) = _findIn(Status.Disputed, terms);
+        if (block.timestamp < order.deadline()) {
+            revert ArbitrationOpen(order.deadline(), block.timestamp);
         }
-        uint256 amount = order.held;
-        _takeFromHeld(orderHash, order, amount);
+        uint256 amount = order.held();
+        slot.word = order.void(amount);
         emit DisputeDefaulted(orderHash, amount);
         _pay(orderHash, terms.payer, amount);
     }
@@ -400,7 +409,14 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
 
     /// @inheritdoc IPurchaseEscrow
     function orderOf(bytes32 orderHash) external view returns (Order memory) {
-        return _orders[orderHash];
+        OrderWord order = _orders[orderHash].word;
+        return
+            Order({
+                held: uint96(order.held()),
+                refundable: uint96(order.refundable()),
+                deadline: order.deadline(),
+                status: order.status()
+            });
     }
 
     /// @inheritdoc IPurchaseEscrow
@@ -470,55 +486,59 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
         uint16 feeBps,
         address caller
     ) private {
-        Order memory order = _orders[orderHash];
+        Slot storage slot = _orders[orderHash];
+        OrderWord order = slot.word;
         bool byPayer = caller == terms.payer;
         bool byOperator = caller == terms.operator;
         if (byPayer) {
             _checkHolding(orderHash, order);
         } else {
-            if (order.status != Status.Delivered) revert WrongStatus(orderHash, order.status);
-            if (block.timestamp < order.deadline) {
-                revert DisputeWindowOpen(order.deadline, block.timestamp);
+            if (order.status() != Status.Delivered) revert WrongStatus(orderHash, order.status());
+            if (block.timestamp < order.deadline()) {
+                revert DisputeWindowOpen(order.deadline(), block.timestamp);
             }
         }
         _checkFee(feeBps, byOperator ? terms.minFeeBps : terms.maxFeeBps, terms.maxFeeBps);
-        _checkAmount(amount, order.held);
+        _checkAmount(amount, order.held());
         // Otherwise a stranger could split a release into dust, whose fee rounds to nothing.
-        if (!byPayer && !byOperator && amount != order.held) {
-            revert InvalidAmount(amount, order.held);
+        if (!byPayer && !byOperator && amount != order.held()) {
+            revert InvalidAmount(amount, order.held());
         }
-        _settle(orderHash, order, terms, amount, feeBps);
+        _settle(orderHash, slot, order, terms, amount, feeBps);
     }
 
     function _void(bytes32 orderHash, Terms calldata terms, uint256 amount) private {
-        Order memory order = _orders[orderHash];
+        Slot storage slot = _orders[orderHash];
+        OrderWord order = slot.word;
         _checkHolding(orderHash, order);
-        _checkAmount(amount, order.held);
-        _takeFromHeld(orderHash, order, amount);
+        _checkAmount(amount, order.held());
+        slot.word = order.void(amount);
         emit PurchaseVoided(orderHash, amount);
         _pay(orderHash, terms.payer, amount);
     }
 
     function _reclaim(Terms calldata terms) private {
-        (bytes32 orderHash, Order memory order) = _findIn(Status.Authorized, terms);
+        (bytes32 orderHash, Slot storage slot, OrderWord order) = _findIn(
+            Status.Authorized,
+            terms
+        );
         if (block.timestamp < terms.reclaimAfter) {
             revert ReclaimTooEarly(terms.reclaimAfter, block.timestamp);
         }
-        uint256 amount = order.held;
-        _takeFromHeld(orderHash, order, amount);
+        uint256 amount = order.held();
+        slot.word = order.void(amount);
         emit PurchaseReclaimed(orderHash, amount);
         _pay(orderHash, terms.payer, amount);
     }
 
     function _dispute(Terms calldata terms, bytes32 evidenceHash) private {
-        (bytes32 orderHash, Order memory order) = _findIn(Status.Delivered, terms);
-        if (block.timestamp >= order.deadline) {
-            revert DisputeWindowClosed(order.deadline, block.timestamp);
+        (bytes32 orderHash, Slot storage slot, OrderWord order) = _findIn(Status.Delivered, terms);
+        if (block.timestamp >= order.deadline()) {
+            revert DisputeWindowClosed(order.deadline(), block.timestamp);
         }
-        order.status = Status.Disputed;
-        order.deadline = SafeCast.toUint40(block.timestamp + ARBITRATION_WINDOW);
-        _orders[orderHash] = order;
-        emit DisputeOpened(orderHash, evidenceHash, order.deadline);
+        uint40 deadline = SafeCast.toUint40(block.timestamp + ARBITRATION_WINDOW);
+        slot.word = order.advance(Status.Disputed, deadline);
+        emit DisputeOpened(orderHash, evidenceHash, deadline);
     }
 
     // ---------------------------------------------------------- state of orders
@@ -526,24 +546,26 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
     function _findIn(
         Status status,
         Terms calldata terms
-    ) private view returns (bytes32 orderHash, Order memory order) {
+    ) private view returns (bytes32 orderHash, Slot storage slot, OrderWord order) {
         orderHash = hashTerms(terms);
-        order = _orders[orderHash];
-        if (order.status != status) revert WrongStatus(orderHash, order.status);
+        slot = _orders[orderHash];
+        order = slot.word;
+        if (order.status() != status) revert WrongStatus(orderHash, order.status());
     }
 
     function _findOpenDispute(
         Terms calldata terms
-    ) private view returns (bytes32 orderHash, Order memory order) {
-        (orderHash, order) = _findIn(Status.Disputed, terms);
-        if (block.timestamp >= order.deadline) {
-            revert ArbitrationOver(order.deadline, block.timestamp);
+    ) private view returns (bytes32 orderHash, Slot storage slot, OrderWord order) {
+        (orderHash, slot, order) = _findIn(Status.Disputed, terms);
+        if (block.timestamp >= order.deadline()) {
+            revert ArbitrationOver(order.deadline(), block.timestamp);
         }
     }
 
-    function _checkHolding(bytes32 orderHash, Order memory order) private pure {
-        if (order.status == Status.None || order.status == Status.Closed) {
-            revert WrongStatus(orderHash, order.status);
+    function _checkHolding(bytes32 orderHash, OrderWord order) private pure {
+        Status status = order.status();
+        if (status == Status.None || status == Status.Closed) {
+            revert WrongStatus(orderHash, status);
         }
     }
 
@@ -555,19 +577,10 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
         if (block.timestamp >= terms.authorizeBefore) {
             revert AuthorizationWindowClosed(terms.authorizeBefore, block.timestamp);
         }
-        Order memory order;
-        (orderHash, order) = _findIn(Status.None, terms);
-        order.held = uint96(amount); // at most maxAmount
-        order.status = Status.Authorized;
-        _orders[orderHash] = order;
+        Slot storage slot;
+        (orderHash, slot, ) = _findIn(Status.None, terms);
+        slot.word = OrderWordLib.opened(uint96(amount)); // at most maxAmount
         emit PurchaseAuthorized(orderHash, terms.payer, terms.payee, amount, terms);
-    }
-
-    /// @dev `amount` was checked to be within `order.held`.
-    function _takeFromHeld(bytes32 orderHash, Order memory order, uint256 amount) private {
-        order.held -= uint96(amount);
-        if (order.held == 0) order.status = Status.Closed;
-        _orders[orderHash] = order;
     }
 
     function _takeFromRefundable(
@@ -576,33 +589,32 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
         bytes32 refundRef
     ) private returns (bytes32 orderHash) {
         orderHash = hashTerms(terms);
-        Order memory order = _orders[orderHash];
-        if (order.status == Status.None) revert WrongStatus(orderHash, order.status);
-        _checkAmount(amount, order.refundable);
-        order.refundable -= uint96(amount); // at most refundable
-        _orders[orderHash] = order;
+        Slot storage slot = _orders[orderHash];
+        OrderWord order = slot.word;
+        if (order.status() == Status.None) revert WrongStatus(orderHash, Status.None);
+        _checkAmount(amount, order.refundable());
+        slot.word = order.refund(amount);
         emit PurchaseRefunded(orderHash, amount, refundRef);
     }
 
     // ----------------------------------------------------------- coin movements
 
-    /// @dev `amount` was checked to be within `order.held`. The fee is rounded down and the
-    ///      seller is paid the difference, so the parts add up to the unit.
+    /// @dev `amount` was checked to be within what is held. The fee is rounded down and the seller
+    ///      is paid the difference, so the parts add up to the unit.
     function _settle(
         bytes32 orderHash,
-        Order memory order,
+        Slot storage slot,
+        OrderWord order,
         Terms calldata terms,
         uint256 amount,
         uint16 feeBps
     ) private {
-        order.refundable += uint96(amount);
-        _takeFromHeld(orderHash, order, amount);
+        slot.word = order.release(amount);
         uint256 fee = (amount * feeBps) / BPS;
         uint256 repayment = _tellCreditBook(orderHash, terms.payee, amount - fee);
         uint256 paid = amount - fee - repayment;
         emit PurchaseReleased(orderHash, amount, fee, repayment, paid);
-        _payBoth(orderHash, terms.feeReceiver, fee, terms.payee, paid);
-        if (repayment != 0) _pay(orderHash, COLLECTOR, repayment);
+        _payAll(orderHash, terms.payee, paid, terms.feeReceiver, fee, COLLECTOR, repayment);
     }
 
     /// @dev Whatever the credit book does, the sale goes on: it gets a bounded amount of gas, of
@@ -631,26 +643,31 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
 
     /// @dev Pays `to`, or keeps the coin claimable where `to` may not receive.
     function _pay(bytes32 orderHash, address to, uint256 amount) private {
-        _payBoth(orderHash, to, amount, address(0), 0);
+        _payAll(orderHash, to, amount, address(0), 0, address(0), 0);
     }
 
-    /// @dev The coin itself says which of the two may not receive. All else (a pause, the end of
-    ///      this contract's own membership) reverts, and is not taken for a receiver's freeze.
-    function _payBoth(
+    /// @dev The coin itself says who may not receive. All else (a pause, the end of this contract's
+    ///      own membership) reverts, and is not taken for a receiver's freeze.
+    function _payAll(
         bytes32 orderHash,
         address first,
         uint256 firstAmount,
         address second,
-        uint256 secondAmount
+        uint256 secondAmount,
+        address third,
+        uint256 thirdAmount
     ) private {
-        (bool firstPaid, bool secondPaid) = IPlatformCoin(COIN).disburse(
+        (bool firstPaid, bool secondPaid, bool thirdPaid) = IPlatformCoin(COIN).disburse(
             first,
             firstAmount,
             second,
-            secondAmount
+            secondAmount,
+            third,
+            thirdAmount
         );
         if (!firstPaid) _keepClaimable(orderHash, first, firstAmount);
         if (!secondPaid) _keepClaimable(orderHash, second, secondAmount);
+        if (!thirdPaid) _keepClaimable(orderHash, third, thirdAmount);
     }
 
     function _keepClaimable(bytes32 orderHash, address account, uint256 amount) private {

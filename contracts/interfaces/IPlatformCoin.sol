@@ -157,19 +157,22 @@ interface IPlatformCoin {
     /// @notice Pay many from the caller's balance; all or nothing.
     function transferMany(Payment[] calldata payments) external returns (bool);
 
-    /// @notice Pay two receivers from the caller's balance, each only if it may receive: a receiver
-    ///         that is no member or frozen is passed over, and does not stop the other.
-    ///         An amount of 0 counts as paid and moves nothing.
-    /// @return firstPaid Whether the first receiver was paid.
+    /// @notice Pay up to three receivers from the caller's balance, each only if it may receive: one
+    ///         that is no member or frozen is passed over, and does not stop the others. An amount
+    ///         of 0 counts as paid and moves nothing.
+    /// @return firstPaid Whether the first receiver was paid; what was not stays with the caller.
     /// @return secondPaid Whether the second one was.
+    /// @return thirdPaid Whether the third one was.
     /// @dev Reverts as `transfer` does for everything that is not a receiver's standing: a pause,
-    ///      the caller's own standing, a balance below both amounts together.
+    ///      the caller's own standing, a balance below all amounts together.
     function disburse(
         address first,
         uint256 firstAmount,
         address second,
-        uint256 secondAmount
-    ) external returns (bool firstPaid, bool secondPaid);
+        uint256 secondAmount,
+        address third,
+        uint256 thirdAmount
+    ) external returns (bool firstPaid, bool secondPaid, bool thirdPaid);
 
     // ----------------------------------------------------------------- EIP-3009
 
