@@ -420,10 +420,11 @@ class Plaza(Driver):
         self._do(by, "coin", name, args, expect)
 
     def disburse(self, r: Random) -> None:
-        by, first, second = self.member(r), self.member(r), self.member(r)
-        one, two = (self.size(r, self.world.balances.get(by, 0) // 2 + 1) for _ in range(2))
-        args = (self.address[first], one, self.address[second], two)
-        expect = lambda: self.world.disburse(by, first, one, second, two)  # noqa: E731
+        by = self.member(r)
+        third = self.world.balances.get(by, 0) // 3
+        payouts = [(self.member(r), self.size(r, third + 1)) for _ in range(3)]
+        args = [part for to, amount in payouts for part in (self.address[to], amount)]
+        expect = lambda: self.world.disburse(by, payouts)  # noqa: E731
         self._do(by, "coin", "disburse", args, expect)
 
     def approve(self, r: Random) -> None:

@@ -539,13 +539,11 @@ class World:
         for to, amount in payments:
             self._move(caller, to, amount)
 
-    def disburse(
-        self, caller: str, first: str, one: int, second: str, two: int
-    ) -> tuple[bool, ...]:
+    def disburse(self, caller: str, payouts: list[tuple[str, int]]) -> tuple[bool, ...]:
         self._need(not self.paused, "CoinPaused")
         self._need_standing(caller)
         paid = []
-        for to, amount in ((first, one), (second, two)):
+        for to, amount in payouts:
             done = amount == 0 or self.in_good_standing(to)
             if done and amount:
                 self._move(caller, to, amount)

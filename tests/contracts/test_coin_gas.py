@@ -118,7 +118,10 @@ def measure(chain, coin, accounts):
         ),
         "pullWithAuthorization": pull,
         "disburse to two": lambda: gas(
-            functions.disburse(seller.address, COIN, accounts.lender.address, COIN), buyer
+            functions.disburse(
+                seller.address, COIN, accounts.lender.address, COIN, buyer.address, 0
+            ),
+            buyer,
         ),
         "admitSystem, new": lambda: gas(
             functions.admitSystem(relayer.address, VALID_BEFORE), accounts.steward

@@ -202,12 +202,11 @@ class CoinLife(RuleBasedStateMachine):
         if self.attempt(expected, function, self.key(name).address, by=by):
             member.until = now
 
-    @rule(sender=people, first=people, first_amount=amounts, second=people, second_amount=amounts)
-    def disburse(self, sender, first, first_amount, second, second_amount):
+    @rule(sender=people, payments=st.tuples(*[st.tuples(people, amounts)] * 3))
+    def disburse(self, sender, payments):
         member, now = self.model[sender], self.chain.time
-        total = first_amount + second_amount
+        total = sum(amount for _, amount in payments)
         expected = member.good(now) and total <= member.balance and not self.paused
-        payments = ((first, first_amount), (second, second_amount))
         terms = [x for name, amount in payments for x in (self.key(name).address, amount)]
         paid = [not amount or self.model[name].good(now) for name, amount in payments]
         if expected:

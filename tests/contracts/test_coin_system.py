@@ -275,11 +275,15 @@ def test_a_pull_from_a_contract_account_of_one_owner_is_no_replay_on_its_other(
 
 @pytest.fixture
 def disburse(coin, accounts):
-    """A disbursement, to seller and lender if none is named."""
+    """A disbursement, to seller, lender and fee receiver if none is named."""
 
-    def call(first_amount, second_amount, first=None, second=None):
-        parties = (first or accounts.seller).address, (second or accounts.lender).address
-        return coin.functions.disburse(parties[0], first_amount, parties[1], second_amount)
+    def call(*amounts, first=None, second=None, third=None):
+        parties = (first or accounts.seller, second or accounts.lender)
+        parties = (*parties, third or accounts.fee_receiver)
+        terms = zip(parties, (*amounts, 0, 0)[:3], strict=True)
+        return coin.functions.disburse(
+            *(part for to, amount in terms for part in (to.address, amount))
+        )
 
     return call
 
@@ -290,21 +294,34 @@ def paid(chain, call, by):
     return answer, chain.send(call, by=by)
 
 
-def test_two_are_paid_at_once(chain, coin, accounts, disburse):
-    answer, receipt = paid(chain, disburse(3, 5), accounts.buyer)
-    assert answer == (True, True)
-    assert balance(chain, coin, accounts.buyer) == BALANCE - 8
+def test_three_are_paid_at_once(chain, coin, accounts, disburse):
+    fees = balance(chain, coin, accounts.fee_receiver)
+    answer, receipt = paid(chain, disburse(3, 5, 7), accounts.buyer)
+    assert answer == [True, True, True]
+    assert balance(chain, coin, accounts.buyer) == BALANCE - 15
     assert balance(chain, coin, accounts.seller) == BALANCE + 3
     assert balance(chain, coin, accounts.lender) == 5
+    assert balance(chain, coin, accounts.fee_receiver) == fees + 7
     buyer = accounts.buyer.address
     assert receipt.events(coin, "Transfer") == [
         {"from": buyer, "to": accounts.seller.address, "value": 3},
         {"from": buyer, "to": accounts.lender.address, "value": 5},
+        {"from": buyer, "to": accounts.fee_receiver.address, "value": 7},
     ]
 
 
 @pytest.mark.parametrize("obstacle", ["freeze", "expel"])
-@pytest.mark.parametrize("blocked", [("seller",), ("lender",), ("seller", "lender")])
+@pytest.mark.parametrize(
+    "blocked",
+    [
+        ("seller",),
+        ("lender",),
+        ("fee_receiver",),
+        ("seller", "lender"),
+        ("lender", "fee_receiver"),
+        ("seller", "lender", "fee_receiver"),
+    ],
+)
 def test_a_receiver_that_may_not_receive_stops_not_the_other(
     chain, coin, accounts, disburse, obstacle, blocked
 ):
@@ -312,40 +329,40 @@ def test_a_receiver_that_may_not_receive_stops_not_the_other(
         arguments = (REASON,) if obstacle == "freeze" else ()
         address = getattr(accounts, name).address
         chain.send(coin.functions[obstacle](address, *arguments), by=accounts.operator)
-    parts = {"seller": 3, "lender": 5}
+    parts = {"seller": 3, "lender": 5, "fee_receiver": 7}
     before = {name: balance(chain, coin, getattr(accounts, name)) for name in parts}
     answer, receipt = paid(chain, disburse(*parts.values()), accounts.buyer)
-    assert answer == tuple(name not in blocked for name in parts)
+    assert answer == [name not in blocked for name in parts]
     moved = {name: 0 if name in blocked else part for name, part in parts.items()}
     for name in parts:
         after = balance(chain, coin, getattr(accounts, name))
         assert after == before[name] + moved[name]
     assert balance(chain, coin, accounts.buyer) == BALANCE - sum(moved.values())
-    assert len(receipt.events(coin, "Transfer")) == 2 - len(blocked)
+    assert len(receipt.events(coin, "Transfer")) == 3 - len(blocked)
 
 
 def test_a_stranger_and_the_zero_address_are_not_paid(chain, coin, accounts):
     for receiver in (accounts.stranger.address, ZERO_ADDRESS):
-        call = coin.functions.disburse(receiver, 3, receiver, 5)
+        call = coin.functions.disburse(receiver, 3, receiver, 5, receiver, 7)
         answer, receipt = paid(chain, call, accounts.buyer)
-        assert (answer, receipt.logs) == ((False, False), [])
+        assert (answer, receipt.logs) == ([False, False, False], [])
         assert balance(chain, coin, accounts.buyer) == BALANCE
 
 
 def test_nothing_counts_as_paid_and_touches_nobody(chain, coin, accounts, disburse):
-    call = disburse(0, 0, first=accounts.stranger)
+    call = disburse(0, 0, 0, first=accounts.stranger)
     answer, receipt = paid(chain, call, accounts.buyer)
-    assert (answer, receipt.logs) == ((True, True), [])
+    assert (answer, receipt.logs) == ([True, True, True], [])
     answer, _ = paid(chain, disburse(0, 5, first=accounts.stranger), accounts.buyer)
-    assert answer == (True, True)
+    assert answer == [True, True, True]
     assert balance(chain, coin, accounts.lender) == 5
 
 
 def test_paying_oneself_or_one_receiver_twice_keeps_the_sum(chain, coin, accounts, disburse):
     buyer, seller = accounts.buyer, accounts.seller
-    paid(chain, disburse(3, 5, first=buyer, second=buyer), buyer)
+    paid(chain, disburse(3, 5, 7, first=buyer, second=buyer, third=buyer), buyer)
     assert balance(chain, coin, buyer) == BALANCE
-    paid(chain, disburse(3, 5, second=seller), buyer)
+    paid(chain, disburse(3, 1, 4, second=seller, third=seller), buyer)
     assert balance(chain, coin, seller) == BALANCE + 8
     paid(chain, disburse(3, BALANCE - 11, first=buyer, second=seller), buyer)
     assert (balance(chain, coin, buyer), balance(chain, coin, seller)) == (3, 2 * BALANCE - 3)
@@ -355,9 +372,11 @@ def test_paying_oneself_or_one_receiver_twice_keeps_the_sum(chain, coin, account
     ("amounts", "error"),
     [
         ((BALANCE, 1), "ERC20InsufficientBalance"),
+        ((1, 1, BALANCE - 1), "ERC20InsufficientBalance"),
         ((0, BALANCE + 1), "ERC20InsufficientBalance"),
         ((2**128, 0), "ERC20InsufficientBalance"),
         ((2**256 - 1, 1), "Panic"),
+        ((0, 2**255, 2**255), "Panic"),
     ],
 )
 def test_nobody_disburses_more_than_it_has(chain, accounts, disburse, amounts, error):
@@ -365,11 +384,11 @@ def test_nobody_disburses_more_than_it_has(chain, accounts, disburse, amounts, e
 
 
 def test_all_of_a_balance_can_be_disbursed(chain, coin, accounts, disburse):
-    paid(chain, disburse(BALANCE - 1, 1), accounts.buyer)
+    paid(chain, disburse(BALANCE - 3, 1, 2), accounts.buyer)
     assert balance(chain, coin, accounts.buyer) == 0
 
 
-@pytest.mark.parametrize("amounts", [(3, 5), (0, 5), (3, 0)])
+@pytest.mark.parametrize("amounts", [(3, 5, 7), (0, 5), (3,), (0, 0, 0)])
 def test_a_pause_stops_a_disbursement(chain, coin, accounts, disburse, amounts):
     chain.send(coin.functions.pause(), by=accounts.operator)
     chain.reverts(disburse(*amounts), accounts.buyer, "CoinPaused")

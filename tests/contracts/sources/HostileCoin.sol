@@ -27,10 +27,12 @@ contract HostileCoin {
         address,
         uint256,
         address,
+        uint256,
+        address,
         uint256
-    ) external returns (bool firstPaid, bool secondPaid) {
+    ) external returns (bool firstPaid, bool secondPaid, bool thirdPaid) {
         _strike();
-        return (true, true);
+        return (true, true, true);
     }
 
     function pullWithAuthorization(
