@@ -16,17 +16,17 @@ VALID_BEFORE = START + 1_000_000
 MEMO = keccak(text="order A-1001")
 
 GAS = {
-    "transfer": 36_883,
-    "transfer to an empty balance": 36_883,
-    "transferWithMemo": 39_541,
+    "transfer": 36_905,
+    "transfer to an empty balance": 36_905,
+    "transferWithMemo": 39_563,
     "transferMany, per item of 10": 6_175,
     "transferWithAuthorization, random nonce": 67_364,
     "transferWithAuthorization, packed nonce": 49_880,
-    "receiveWithAuthorization (bytes), random nonce": 67_566,
+    "receiveWithAuthorization (bytes), random nonce": 67_588,
     "permit, later nonce": 57_659,
     "transferFrom, whole allowance": 37_345,
-    "pullWithAuthorization": 45_746,
-    "disburse to two": 44_757,
+    "pullWithAuthorization": 45_768,
+    "disburse to two": 45_014,
     "mint": 80_522,
     "redeem": 58_267,
     "admit, new": 60_003,

@@ -297,7 +297,7 @@ def paid(chain, call, by):
 def test_three_are_paid_at_once(chain, coin, accounts, disburse):
     fees = balance(chain, coin, accounts.fee_receiver)
     answer, receipt = paid(chain, disburse(3, 5, 7), accounts.buyer)
-    assert answer == [True, True, True]
+    assert answer == (True, True, True)
     assert balance(chain, coin, accounts.buyer) == BALANCE - 15
     assert balance(chain, coin, accounts.seller) == BALANCE + 3
     assert balance(chain, coin, accounts.lender) == 5
@@ -332,7 +332,7 @@ def test_a_receiver_that_may_not_receive_stops_not_the_other(
     parts = {"seller": 3, "lender": 5, "fee_receiver": 7}
     before = {name: balance(chain, coin, getattr(accounts, name)) for name in parts}
     answer, receipt = paid(chain, disburse(*parts.values()), accounts.buyer)
-    assert answer == [name not in blocked for name in parts]
+    assert answer == tuple(name not in blocked for name in parts)
     moved = {name: 0 if name in blocked else part for name, part in parts.items()}
     for name in parts:
         after = balance(chain, coin, getattr(accounts, name))
@@ -345,16 +345,16 @@ def test_a_stranger_and_the_zero_address_are_not_paid(chain, coin, accounts):
     for receiver in (accounts.stranger.address, ZERO_ADDRESS):
         call = coin.functions.disburse(receiver, 3, receiver, 5, receiver, 7)
         answer, receipt = paid(chain, call, accounts.buyer)
-        assert (answer, receipt.logs) == ([False, False, False], [])
+        assert (answer, receipt.logs) == ((False, False, False), [])
         assert balance(chain, coin, accounts.buyer) == BALANCE
 
 
 def test_nothing_counts_as_paid_and_touches_nobody(chain, coin, accounts, disburse):
     call = disburse(0, 0, 0, first=accounts.stranger)
     answer, receipt = paid(chain, call, accounts.buyer)
-    assert (answer, receipt.logs) == ([True, True, True], [])
+    assert (answer, receipt.logs) == ((True, True, True), [])
     answer, _ = paid(chain, disburse(0, 5, first=accounts.stranger), accounts.buyer)
-    assert answer == [True, True, True]
+    assert answer == (True, True, True)
     assert balance(chain, coin, accounts.lender) == 5
 
 

@@ -12,32 +12,32 @@ from tests.contracts.escrow import AMOUNT, COMPLAINT, FOREVER, MAX_FEE_BPS, Mark
 
 REF = keccak(text="refund 1")
 GAS = {
-    "authorize": 76_156,
-    "authorizeWithSignature": 84_234,
-    "charge": 102_000,
-    "confirmDelivery": 33_008,
-    "release": 60_616,
-    "releaseWithSignature": 92_447,
-    "void": 52_420,
-    "voidWithSignature": 83_553,
-    "refund": 60_281,
-    "refundWithSignature": 89_662,
-    "reclaim": 51_381,
-    "reclaimWithSignature": 83_106,
-    "dispute": 34_113,
-    "submitEvidence": 30_915,
-    "resolve": 88_348,
-    "expireDispute": 52_032,
-    "claim": 41_894,
+    "authorize": 75_297,
+    "authorizeWithSignature": 83_397,
+    "charge": 100_337,
+    "confirmDelivery": 32_366,
+    "release": 59_827,
+    "releaseWithSignature": 91_619,
+    "void": 51_667,
+    "voidWithSignature": 82_794,
+    "refund": 59_599,
+    "refundWithSignature": 88_989,
+    "reclaim": 50_475,
+    "reclaimWithSignature": 82_199,
+    "dispute": 33_463,
+    "submitEvidence": 30_389,
+    "resolve": 86_679,
+    "expireDispute": 51_126,
+    "claim": 41_916,
 }
 # In a batch of 10, per item: a tenth of the transaction.
 GAS_PER_ITEM = {
-    "authorizeMany": 53_834,
-    "releaseMany": 26_376,
-    "releaseMany, of ten sellers": 30_697,
+    "authorizeMany": 52_997,
+    "releaseMany": 24_485,
+    "releaseMany, of ten sellers": 28_806,
 }
 # A release whose credit book (of a few lines: what the escrow itself adds) takes a half.
-GAS_WITH_REPAYMENT = 75_831
+GAS_WITH_REPAYMENT = 72_522
 
 
 def prepared(market, operation):

@@ -16,20 +16,20 @@ from scripts import gas
 from scripts.compile import SETTINGS, SOLC_VERSION, read_sources
 
 GAS = {
-    "release with fee, the credit book asked": 66_563,
-    "release with fee and repayment of a line": 100_396,
-    "whole purchase: authorize + release": 144_894,
-    "whole purchase with confirmed delivery": 177_836,
-    "release, of a batch of 10, each": 26_377,
-    "authorize, signed, of a batch of 10, each": 54_080,
+    "release with fee, the credit book asked": 65_768,
+    "release with fee and repayment of a line": 97_087,
+    "whole purchase: authorize + release": 143_235,
+    "whole purchase with confirmed delivery": 175_590,
+    "release, of a batch of 10, each": 24_486,
+    "authorize, signed, of a batch of 10, each": 52_999,
     "accept an offer": 146_915,
     "draw, first": 84_921,
     "draw, on a line with debt": 68_535,
     "repay": 65_941,
-    "repay, signed": 101_862,
-    "deposit, later": 63_568,
-    "deposit, later, signed": 92_619,
-    "withdraw": 62_954,
+    "repay, signed": 101_906,
+    "deposit, later": 63_590,
+    "deposit, later, signed": 92_663,
+    "withdraw": 62_998,
 }
 
 
