@@ -66,6 +66,7 @@ NEEDED = 0.90  # of the mutants that are not equivalent
 # Each contract or library that is mutated, the contract it is compiled into, and that one's tests.
 HOSTS = {
     "PurchaseEscrow": "PurchaseEscrow",
+    "OrderWordLib": "PurchaseEscrow",
     "Intents": "PurchaseEscrow",
     "CreditBook": "CreditBook",
     "LineLib": "CreditBook",
@@ -436,7 +437,9 @@ class Subject:
         host = HOSTS[contract]
         host_unit = project_contracts()[host]
         sources = read_sources([host_unit])
-        (unit,) = (unit for unit in sources if Path(unit).stem == contract)
+        # The library of a type stands in the type's file.
+        names = {contract, contract.removesuffix("Lib")}
+        (unit,) = (unit for unit in sources if Path(unit).stem in names)
         return cls(contract, unit, host, host_unit, sources)
 
     @cached_property
