@@ -76,6 +76,8 @@ class Terminal:
 def terminal(*command: str) -> Iterator[Terminal]:
     pid, descriptor = pty.fork()
     if pid == 0:
+        # A test run in the background of a shell ignores interrupts, and so would the command.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execv(command[0], command)  # the child never returns
     screen = Terminal(pid, descriptor)
     try:
