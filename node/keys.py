@@ -5,7 +5,7 @@ it is, without BIP-39 words):
 
 | path | keys |
 |---|---|
-| `m/44'/60'/0'/0/i` | the platform's, by their place in `PLATFORM_KEYS`: admin 0 to steward 9 |
+| `m/44'/60'/0'/0/i` | the platform's, by their place in `PLATFORM_KEYS`: admin 0 to guardian 10 |
 | `m/44'/60'/1'/0/i` | managed accounts of the marketplace's customers, by their index |
 
 The platform's keys, and what each is for:
@@ -14,7 +14,7 @@ The platform's keys, and what each is for:
 |---|---|---|
 | 0 | admin | the deployment; grants and revokes roles; mint limits |
 | 1 | treasury | minting against money received |
-| 2 | operator | admissions, freezes, pauses, purchases; relays customers' signatures |
+| 2 | operator | admissions, freezes, purchases; relays customers' signatures |
 | 3 | enforcer | seizures from frozen accounts |
 | 4 | fee_receiver | nothing: receives the fees |
 | 5 | underwriter | credit offers (off chain) |
@@ -22,6 +22,7 @@ The platform's keys, and what each is for:
 | 7 | risk | lower limits of credit lines, and the caps of all lines |
 | 8 | arbiter | decisions on disputes |
 | 9 | steward | which contracts are the platform's: system members, sales sources |
+| 10 | guardian | pauses; cancels what others have scheduled |
 
 The order is for good, since a key's path is its place: new names go to the end.
 The accounts are hardened siblings, so a key of one branch tells nothing of the other.
@@ -58,6 +59,7 @@ PLATFORM_KEYS = (
     "risk",
     "arbiter",
     "steward",
+    "guardian",
 )
 SCRYPT_N = 262_144
 SEED_BYTES = 32

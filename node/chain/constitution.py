@@ -62,7 +62,7 @@ ROLES: dict[str, RoleRule] = {
     "ENFORCER": RoleRule(4, "enforcer", {"PlatformCoin": ("seize",)}),
     "GUARDIAN": RoleRule(
         5,
-        "operator",
+        "guardian",  # none of a running node's own keys, so that it can pause beside one
         {"PlatformCoin": ("pause", "unpause"), "CreditBook": ("pauseDraws", "unpauseDraws")},
     ),
     "TREASURER": RoleRule(

@@ -47,6 +47,7 @@ ROLE_IDS = {
     "RISK": 9,
     "ARBITER": 10,
     "STEWARD": 11,
+    "CAPS": 12,
 }
 # Contract -> role -> the restricted functions it may call.
 RESTRICTED = {
@@ -64,7 +65,8 @@ RESTRICTED = {
         "GUARDIAN": ["pauseDraws", "unpauseDraws"],
         "TREASURER": ["withdrawReserve"],
         "SERVICER": ["grantHoliday", "waive"],
-        "RISK": ["lowerLimit", "setCaps"],
+        "RISK": ["lowerLimit"],
+        "CAPS": ["setCaps"],
         "STEWARD": ["setSalesSource"],
     },
 }
@@ -77,7 +79,7 @@ class Accounts:
     admin: LocalAccount  # ADMIN, TREASURER
     underwriter: LocalAccount  # UNDERWRITER
     servicer: LocalAccount  # SERVICER
-    risk: LocalAccount  # RISK
+    risk: LocalAccount  # RISK and CAPS
     arbiter: LocalAccount  # ARBITER
     steward: LocalAccount  # STEWARD
     treasury: LocalAccount  # MINTER
@@ -151,6 +153,7 @@ def platform(accounts: Accounts) -> Platform:
         "UNDERWRITER": accounts.underwriter,
         "SERVICER": accounts.servicer,
         "RISK": accounts.risk,
+        "CAPS": accounts.risk,
         "ARBITER": accounts.arbiter,
         "STEWARD": accounts.steward,
     }

@@ -119,7 +119,8 @@ class Plaza(Driver):
         self.compare(everything=True)
 
     def _name_of_holder(self, role: str) -> str:
-        return "treasury" if role == "MINTER" else role.lower()
+        holder = self.cast.holder_of(role)
+        return next(name for name in vars(self.cast) if getattr(self.cast, name) is holder)
 
     def reset(self) -> None:
         """Back to the start of a sequence."""

@@ -977,7 +977,7 @@ class World:
         line.limit = limit
 
     def set_caps(self, caller: str, line_cap: int, principal_cap: int, reserve_bps: int) -> None:
-        self._need_role("RISK", caller)
+        self._need_role("CAPS", caller)
         self._need(reserve_bps <= BPS and principal_cap < 2**64, "InvalidCaps")
         self.line_cap, self.principal_cap = line_cap, principal_cap
         self.reserve_bps = reserve_bps

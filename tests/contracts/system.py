@@ -37,7 +37,8 @@ ROLES: dict[str, tuple[int, dict[str, list[str]]]] = {
     "TREASURER": (6, {"coin": ["setMintLimit"], "book": ["withdrawReserve"]}),
     "UNDERWRITER": (7, {}),
     "SERVICER": (8, {"book": ["grantHoliday", "waive"]}),
-    "RISK": (9, {"book": ["lowerLimit", "setCaps"]}),
+    "RISK": (9, {"book": ["lowerLimit"]}),
+    "CAPS": (12, {"book": ["setCaps"]}),
     "ARBITER": (10, {"escrow": ["resolve"]}),
     "STEWARD": (11, {"coin": ["admitSystem", "expelSystem"], "book": ["setSalesSource"]}),
 }
@@ -45,7 +46,7 @@ ROLES: dict[str, tuple[int, dict[str, list[str]]]] = {
 
 @dataclass(frozen=True)
 class Cast:
-    """Keys derived from their names. One hand a role; all but `stranger` are members."""
+    """Keys derived from their names. A hand for each role; all but `stranger` are members."""
 
     admin: LocalAccount
     treasury: LocalAccount  # MINTER
@@ -56,7 +57,7 @@ class Cast:
     treasurer: LocalAccount
     underwriter: LocalAccount
     servicer: LocalAccount
-    risk: LocalAccount
+    risk: LocalAccount  # RISK and CAPS
     arbiter: LocalAccount
     steward: LocalAccount
     operator: LocalAccount  # of the orders
@@ -79,7 +80,7 @@ class Cast:
         return [getattr(self, field.name) for field in fields(self)]
 
     def holder_of(self, role: str) -> LocalAccount:
-        name = "treasury" if role == "MINTER" else role.lower()
+        name = {"MINTER": "treasury", "CAPS": "risk"}.get(role, role.lower())
         account: LocalAccount = getattr(self, name)
         return account
 

@@ -172,13 +172,13 @@ def test_the_operator_cannot_give_itself_a_role(system: System) -> None:
 
 def test_the_guardian_cannot_stop_the_admin_from_taking_its_role(system: System) -> None:
     chain, accounts, manager = system.chain, system.accounts, system.manager.functions
-    revoke = manager.revokeRole(GUARDIAN, accounts.operator.address)
+    revoke = manager.revokeRole(GUARDIAN, accounts.guardian.address)
     schedule(system, revoke, accounts.admin)
     cancel = manager.cancel(accounts.admin.address, *operation(revoke))
-    chain.reverts(cancel, accounts.operator, "AccessManagerUnauthorizedCancel")
+    chain.reverts(cancel, accounts.guardian, "AccessManagerUnauthorizedCancel")
     chain.travel(DAY)
     chain.send(revoke, by=accounts.admin)
-    assert chain.call(manager.hasRole(GUARDIAN, accounts.operator.address)) == (False, 0)
+    assert chain.call(manager.hasRole(GUARDIAN, accounts.guardian.address)) == (False, 0)
 
 
 # --------------------------------------------------------------------------- delays
@@ -225,9 +225,9 @@ def test_the_guardian_cancels_and_a_stranger_does_not(system: System, label: str
     }[label]
     schedule(system, harm, holder)
     cancel = manager.cancel(holder.address, *operation(harm))
-    for bystander in (accounts.stranger, accounts.treasury, accounts.enforcer):
+    for bystander in (accounts.stranger, accounts.operator, accounts.treasury):
         chain.reverts(cancel, bystander, "AccessManagerUnauthorizedCancel")
-    chain.send(cancel, by=accounts.operator)
+    chain.send(cancel, by=accounts.guardian)
     chain.travel(DAY)
     chain.reverts(harm, holder, "AccessManagerNotScheduled")
 

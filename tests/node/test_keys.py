@@ -113,7 +113,9 @@ def test_keys_are_those_of_bip32() -> None:
 
 def test_new_keys_are_at_the_end_so_that_the_old_ones_stay_where_they_are() -> None:
     assert PLATFORM_KEYS[:5] == ("admin", "treasury", "operator", "enforcer", "fee_receiver")
-    assert PLATFORM_KEYS[5:] == ("underwriter", "servicer", "risk", "arbiter", "steward")
+    assert PLATFORM_KEYS[5:] == (
+        "underwriter", "servicer", "risk", "arbiter", "steward", "guardian",
+    )  # fmt: skip
     opened = SealedSeed(SEED)
     assert opened.platform("fee_receiver").address == FEE_RECEIVER
     assert opened.platform("steward").address == STEWARD

@@ -138,7 +138,7 @@ async def test_the_constitution_is_in_force(engine: Engine, tmp_path: Path) -> N
         "REGISTRAR": [accounts["operator"]],
         "COMPLIANCE": [accounts["operator"]],
         "ENFORCER": [accounts["enforcer"]],
-        "GUARDIAN": [accounts["operator"]],
+        "GUARDIAN": [accounts["guardian"]],
         "TREASURER": [accounts["admin"]],
         "UNDERWRITER": [accounts["underwriter"]],
         "SERVICER": [accounts["servicer"]],
@@ -155,7 +155,7 @@ async def test_the_constitution_is_in_force(engine: Engine, tmp_path: Path) -> N
         ("mint", ("{buyer}", 5, "0x" + "01" * 32), "treasury"),
         ("admit", ("{buyer}", 1, ENDLESS), "operator"),
         ("freeze", ("{buyer}", "0x" + "00" * 32), "operator"),
-        ("pause", (), "operator"),
+        ("pause", (), "guardian"),
     ],
 )
 async def test_only_the_account_with_the_role_may_call(

@@ -71,7 +71,7 @@ async def test_what_the_constitution_says_is_read_from_the_chain(
     assert holders(authority, "setMintLimit") == {"admin": DAY}
     assert holders(authority, "grantRole") == {"admin": DAY}
     assert holders(authority, "accept (its signed offers)") == {"underwriter": 0}
-    assert holders(authority, "cancel operations of STEWARD") == {"operator": 0}
+    assert holders(authority, "cancel operations of STEWARD") == {"guardian": 0}
     members = {member.contract: member for member in authority.system_members}
     assert list(members) == ["LenderPool", "CreditBook", "PurchaseEscrow"]
     assert {member.member_until for member in members.values()} == {ENDLESS}

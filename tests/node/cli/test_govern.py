@@ -79,7 +79,7 @@ def test_an_operation_that_expired_is_scheduled_anew(platform: Served) -> None:
 
 
 def test_what_need_not_wait_is_done_at_once(platform: Served) -> None:
-    assert said(platform, "--as", "operator", "CreditBook", "pauseDraws")["state"] == "executed"
+    assert said(platform, "--as", "guardian", "CreditBook", "pauseDraws")["state"] == "executed"
     assert read(platform, "CreditBook", "totals")["drawsPaused"] is True
 
 
@@ -90,7 +90,7 @@ def test_the_guardian_cancels(platform: Served) -> None:
     refused = run(platform, "--as", "servicer", *cancel)
     assert refused.exit_code == 1
     assert "AccessManagerUnauthorizedCancel" in refused.output
-    assert said(platform, "--as", "operator", *cancel)["state"] == "cancelled"
+    assert said(platform, "--as", "guardian", *cancel)["state"] == "cancelled"
     wait(platform, ready_at)
     assert said(platform, "--as", "steward", *operation)["state"] == "scheduled"
     kinds = read(platform, "PlatformCoin", "accountOf", STRANGER)["kinds"]
@@ -163,6 +163,8 @@ def test_keys_that_a_running_node_counts_are_left_to_it(platform: Served) -> Non
         assert "uses the key operator itself" in refused.output
         words = ("--as", "risk", "CreditBook", "setCaps", "1", "1", "0")
         assert said(platform, *words)["state"] == "scheduled"
+        pause = ("--as", "guardian", "CreditBook", "pauseDraws")
+        assert said(platform, *pause)["state"] == "executed"
 
 
 def test_without_keys_it_says_so(served: Served) -> None:

@@ -180,12 +180,12 @@ async def test_what_the_servicer_and_risk_do_is_followed(lending: Lending, shop:
     await lending.desk("servicer", "waive", seller.address, 1_000)
     await lending.desk("risk", "lowerLimit", seller.address, 9 * COIN)
     await lending.tell_book(shop.signer(seller), "setHoldback", HOLDBACK_BPS + 100)
-    await lending.desk("operator", "pauseDraws")
+    await lending.desk("guardian", "pauseDraws")
     await reconciled(lending)
     line = shop.get(CreditLine, seller.address)
     assert (line.waived, line.limit, line.holdback_bps) == (1_000, 9 * COIN, HOLDBACK_BPS + 100)
     assert shop.get(CreditTotals, 1).draws_paused is True
-    await lending.desk("operator", "unpauseDraws")
+    await lending.desk("guardian", "unpauseDraws")
     assert (await reconciled(lending)).credit.waived == 1_000
     assert shop.get(CreditTotals, 1).draws_paused is False
 
