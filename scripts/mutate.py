@@ -11,6 +11,9 @@ Survivors that are explained stand in contracts/mutants.toml: those marked `equi
 the original in all that a caller can see, and do not count; the others count as survivors. An
 explanation of a mutant that is no longer made, or is killed after all, is an error.
 
+Mutants marked as `guard` of an invariant there break what keeps that invariant. With --guards those
+are made, and only the stateful test of all contracts is run against each: it must fail.
+
 Results are kept in build/mutation as they come, so a run that was stopped goes on where it was,
 while a contract and its tests are the same. Exit code: 0 when at least 90 % are killed and the
 explanations fit, else 1.
@@ -19,7 +22,8 @@ Examples:
     scripts/mutate.py                              160 mutants of escrow, credit book and pool
     scripts/mutate.py PurchaseEscrow --count 0     every mutant of one contract
     scripts/mutate.py --list --count 0             what would be made
-    scripts/mutate.py --only 3f9a1c22              one again, by its id, with pytest's output
+    scripts/mutate.py --only 3f9a1c22              one again, by its id
+    scripts/mutate.py --guards                     does each invariant's test fail when broken?
 """
 
 from __future__ import annotations
@@ -65,6 +69,8 @@ NEEDED = 0.90  # of the mutants that are not equivalent
 
 # Each contract or library that is mutated, the contract it is compiled into, and that one's tests.
 HOSTS = {
+    "PlatformCoin": "PlatformCoin",
+    "AccountWordLib": "PlatformCoin",
     "PurchaseEscrow": "PurchaseEscrow",
     "OrderWordLib": "PurchaseEscrow",
     "Intents": "PurchaseEscrow",
@@ -74,10 +80,14 @@ HOSTS = {
 }
 WHOLE = ["test_roles.py", "test_system*.py", "test_invariants*.py"]  # of all contracts together
 TESTS = {
+    "PlatformCoin": ["test_coin_*.py", *WHOLE],
     "PurchaseEscrow": ["test_escrow_*.py", "test_second_escrow.py", *WHOLE],
     "CreditBook": ["test_credit_*.py", *WHOLE],
     "LenderPool": ["test_pool_*.py", "test_credit_*.py", *WHOLE],
 }
+# What is mutated unless named: the contracts that hold money for others.
+USUAL = [name for name, host in HOSTS.items() if host != "PlatformCoin"]
+INVARIANTS = "tests/contracts/test_invariants.py"
 # Pins of gas say nothing of behaviour, and would kill any mutant.
 LEFT_OUT = ("_gas",)
 # Slow, so they run when nothing else has noticed.
@@ -597,9 +607,16 @@ class Campaign:
     """Mutants tried on several workers, with a journal."""
 
     def __init__(
-        self, subjects: dict[str, Subject], mutants: list[Mutant], fresh: bool, workers: int
+        self,
+        subjects: dict[str, Subject],
+        mutants: list[Mutant],
+        files: dict[str, list[str]],
+        fresh: bool,
+        workers: int,
     ) -> None:
+        """`files`: the test files of each host."""
         self._subjects, self._mutants, self._workers = subjects, mutants, workers
+        self._files = files
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._done: dict[str, Result] = {}
@@ -616,7 +633,7 @@ class Campaign:
 
     def _digest(self, subject: Subject) -> str:
         """Of what decides on a mutant: the contract, its tests, and what these use."""
-        files = [ROOT / name for name in test_files(subject.host)]
+        files = [ROOT / name for name in self._files[subject.host]]
         folder = ROOT / "tests" / "contracts"
         files += [file for file in folder.glob("*.py") if not file.name.startswith("test_")]
         files += (folder / "sources").glob("*.sol")
@@ -675,7 +692,7 @@ class Campaign:
                 self._originals[host] = code["bytecode"]
                 first.install(host, code)
         for host in hosts:
-            files = test_files(host)
+            files = self._files[host]
             _say(f"{host}: {len(files)} test files on the contract as it is")
             self._tests[host] = first.census(files)
             seconds = sum(test.seconds for test in self._tests[host])
@@ -733,7 +750,8 @@ class Campaign:
             count = sum(other.id in self._done for other in self._mutants)
             _say(
                 f"[{count}/{len(self._mutants)}] {result.status:<10} {result.seconds:5.1f} s  "
-                f"{mutant.contract}.sol:{mutant.line} {mutant.key.split(': ', 1)[1]}"
+                f"{self._subjects[mutant.contract].unit}:{mutant.line} "
+                f"{mutant.key.split(': ', 1)[1]}"
             )
 
 
@@ -819,6 +837,25 @@ def report(
     }
 
 
+def read_guards() -> dict[str, int]:
+    """The number of the invariant that a mutant breaks, by the mutant's key."""
+    entries = tomllib.loads(EXPLANATIONS.read_text(encoding="utf-8")).get("guard", [])
+    return {entry["mutant"]: entry["invariant"] for entry in entries}
+
+
+def _print_guards(results: list[Result], guards: dict[str, int], as_json: bool) -> int:
+    rows = sorted(
+        ({"invariant": guards[result.key], **asdict(result)} for result in results),
+        key=lambda row: row["invariant"],
+    )
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        for row in rows:
+            print(f"{row['invariant']:>2}  {row['status']:<9} {row['seconds']:>6} s  {row['key']}")
+    return 0 if all(row["status"] in {"killed", "timeout"} for row in rows) else 1
+
+
 def print_report(found: dict[str, Any], diffs: dict[str, str]) -> None:
     print(
         f"{found['tried']} mutants:", ", ".join(f"{n} {s}" for s, n in found["by_status"].items())
@@ -850,12 +887,13 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=160, help="how many (160; 0: all)")
     parser.add_argument("--seed", type=int, default=1, help="which (1)")
     parser.add_argument("--only", metavar="ID", action="append", help="only this one (repeatable)")
+    parser.add_argument("--guards", action="store_true", help="break what keeps each invariant")
     parser.add_argument("--workers", type=int, default=2, help="tests run at once (2)")
     parser.add_argument("--fresh", action="store_true", help="forget earlier results")
     parser.add_argument("--list", action="store_true", help="print the mutants; run nothing")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     arguments = parser.parse_args()
-    names = arguments.contracts or list(HOSTS)
+    names = arguments.contracts or (list(HOSTS) if arguments.guards else USUAL)
     if unknown := set(names) - set(HOSTS):
         parser.error(f"no tests are known of {', '.join(sorted(unknown))}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: clean up
@@ -874,7 +912,12 @@ def _main(arguments: argparse.Namespace, names: list[str]) -> int:
     with Compiler() as compiler:
         possible = {name: compiler.mutants(subject) for name, subject in subjects.items()}
     everything = [mutant for group in possible.values() for mutant in group]
-    if arguments.only:
+    guards = read_guards()
+    if arguments.guards:
+        chosen = [mutant for mutant in everything if mutant.key in guards]
+        if gone := set(guards) - {mutant.key for mutant in everything}:
+            raise MutationError(f"guards of which no mutant is made: {', '.join(sorted(gone))}")
+    elif arguments.only:
         chosen = [mutant for mutant in everything if mutant.id in arguments.only]
     else:
         chosen = choose(everything, arguments.count, arguments.seed)
@@ -884,12 +927,17 @@ def _main(arguments: argparse.Namespace, names: list[str]) -> int:
             print(json.dumps([{"id": mutant.id, **asdict(mutant)} for mutant in chosen], indent=2))
         else:
             for mutant in chosen:
-                print(f"{mutant.id}  {mutant.contract}.sol:{mutant.line}  {mutant.key}")
+                unit = subjects[mutant.contract].unit
+                print(f"{mutant.id}  {unit}:{mutant.line}  {mutant.key}")
             print(f"{len(chosen)} of {len(everything)} mutants")
         return 0
     used = {mutant.contract: subjects[mutant.contract] for mutant in chosen}
-    campaign = Campaign(used, chosen, arguments.fresh, arguments.workers)
+    hosts = {subject.host for subject in used.values()}
+    files = {host: [INVARIANTS] if arguments.guards else test_files(host) for host in hosts}
+    campaign = Campaign(used, chosen, files, arguments.fresh, arguments.workers)
     results = campaign.run()
+    if arguments.guards:
+        return _print_guards(results, guards, arguments.json)
     mutants = {mutant.id: mutant for mutant in chosen}
     units = {name: subject.unit for name, subject in subjects.items()}
     found = report(results, mutants, read_explanations(), possible, units)

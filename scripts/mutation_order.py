@@ -2,6 +2,9 @@
 
 MUTATION_CENSUS names a file to write: by test, how long it took and the words of its source.
 MUTATION_ORDER names a file to read: the rank of each test, lowest first; others run last.
+
+That a property fails is all a mutant needs to be killed: no time is spent on making the failing
+example small.
 """
 
 from __future__ import annotations
@@ -14,6 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import Phase, settings
+
+# Settings that tests make themselves later take what they leave open from here.
+settings.register_profile("mutation", phases=[Phase.explicit, Phase.generate])
+settings.load_profile("mutation")
 
 _census: dict[str, dict[str, Any]] = {}
 

@@ -151,6 +151,30 @@ def test_a_contract_account_refunds_by_its_owners_signature(market, accounts, wa
         market.send(accounts.operator, "refundWithSignature", terms, AMOUNT, REF, *refund)
 
 
+# ------------------------------------------------------------------- who names an address
+
+
+def test_no_caller_supplies_a_collector(market):
+    """All that coin is taken with, or told to, is fixed at creation or part of what was signed.
+
+    What else takes an address: whose claim is paid (to that account), who signed evidence (checked
+    by signature), and an item's caller, which only the escrow itself may say.
+    """
+    named = {
+        (function["name"], argument["name"])
+        for function in market.escrow.abi
+        if function["type"] == "function" and function["stateMutability"] not in ("view", "pure")
+        for argument in function["inputs"]
+        if argument["type"].startswith("address")
+    }
+    assert named == {
+        ("claim", "account"),
+        ("submitEvidenceWithSignature", "party"),
+        ("releaseBatchItem", "caller"),
+        ("setAuthority", "newAuthority"),
+    }
+
+
 # ------------------------------------------------------------------- a coin that calls back
 
 
