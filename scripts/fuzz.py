@@ -209,16 +209,17 @@ def _replay(steps: Steps) -> int:
     return 1 if reason else 0
 
 
-def _progress(done: int, actions: int, started: float) -> None:
-    if sys.stderr.isatty():
-        rate = done / (time.monotonic() - started)
-        left = (actions - done) / rate
-        print(
-            f"\r{done:,} of {actions:,} actions, {rate:.0f} a second, {left:.0f} s left   ",
-            end="",
-            file=sys.stderr,
-            flush=True,
-        )
+def _progress(done: int, actions: int, started: float, told: float) -> float:
+    """Say how far it is: at once on a terminal, else once a minute. Returns when it last was."""
+    now, terminal = time.monotonic(), sys.stderr.isatty()
+    if not terminal and now - told < 60:
+        return told
+    rate = done / (now - started)
+    left = (actions - done) / rate
+    line = f"{done:,} of {actions:,} actions, {rate:.0f} a second, {left:.0f} s left"
+    print(f"\r{line}   " if terminal else line, end="" if terminal else "\n", file=sys.stderr)
+    sys.stderr.flush()
+    return now
 
 
 def main() -> int:
@@ -239,13 +240,14 @@ def main() -> int:
         return _replay(arguments.replay)
 
     started, done, failure = time.monotonic(), [], None
+    told = started
     tasks = _tasks(arguments.seed, arguments.actions, arguments.length)
     actions = 0
     with multiprocessing.get_context("fork").Pool(arguments.workers) as pool:
         for each in pool.imap_unordered(_run, tasks):
             done.append(each)
             actions += each.actions
-            _progress(actions, arguments.actions, started)
+            told = _progress(actions, arguments.actions, started, told)
             if each.failure:
                 failure = each
                 break

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +105,8 @@ def test_a_target_is_met_or_missed_by_what_the_table_says():
     )
     assert any(line.startswith("| reclaim |") and "| met by 10 |" in line for line in lines)
     assert len(lines) == 2 + len(gas.OPERATIONS)
+
+
+def test_the_readme_shows_what_is_measured(rows):
+    readme = (Path(gas.__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    assert gas.as_markdown(list(rows.values())) in readme
