@@ -513,7 +513,8 @@ class Plaza(Driver):
 
     def mint(self, r: Random) -> None:
         available = self.world.mintable("treasury")
-        amount = self.part(r, available) if r.randrange(6) == 0 else self.size(r, 10**11)
+        edge = self.pick(r, [available, available + 1, self.part(r, available)])
+        amount = edge if r.randrange(4) == 0 else self.size(r, 10**11)
         to = self.pick(r, LENDERS) if r.randrange(3) == 0 else self.member(r)
         self._mint(self.hand(r, "treasury"), to, amount, again=r.randrange(12) == 0)
 
