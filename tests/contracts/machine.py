@@ -110,7 +110,7 @@ class Plaza(Driver):
             for spender in CONTRACTS:
                 self.approve_by(name, spender, UNLIMITED)
         self._send("risk", "book", "setCaps", 200_000 * COIN, 500_000 * COIN, 500)
-        self._send("treasurer", "book", "fundReserve", 50_000 * COIN)
+        self._send("treasurer", "book", "fundReserve", 5_000 * COIN)
         for lender in LENDERS:
             self._deposit(lender, 400_000 * COIN, lender)
         for seller in SELLERS[:2]:

@@ -84,7 +84,7 @@ def test_a_sequence_reaches_what_it_is_meant_to_reach():
     seen = {outcome for _, outcome in world.outcomes}
     assert {"ok", "InvalidIntentSignature", "IntentExpired", "InvalidAccountNonce"} <= seen
     assert {"InvalidSignature", "AuthorizationExpired", "AccessManagedUnauthorized"} <= seen
-    assert {"MintLimitExceeded", "AccountIsFrozen", "NotAMember"} <= seen
+    assert {"MintLimitExceeded", "ReserveTooLow", "AccountIsFrozen", "NotAMember"} <= seen
 
 
 def test_a_difference_in_any_balance_is_found():
