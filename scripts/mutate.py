@@ -641,6 +641,10 @@ class Campaign:
         everything = json.dumps([MUTANT_SETTINGS, subject.sources, texts], sort_keys=True)
         return hashlib.sha256(everything.encode()).hexdigest()[:16]
 
+    def so_far(self) -> list[Result]:
+        """Of the mutants already tried, in their order."""
+        return [self._done[mutant.id] for mutant in self._mutants if mutant.id in self._done]
+
     def run(self) -> list[Result]:
         """Try what has not been tried yet; results in the order of the mutants.
 
@@ -891,6 +895,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2, help="tests run at once (2)")
     parser.add_argument("--fresh", action="store_true", help="forget earlier results")
     parser.add_argument("--list", action="store_true", help="print the mutants; run nothing")
+    parser.add_argument("--so-far", action="store_true", help="report what was tried; run nothing")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     arguments = parser.parse_args()
     names = arguments.contracts or (list(HOSTS) if arguments.guards else USUAL)
@@ -935,7 +940,7 @@ def _main(arguments: argparse.Namespace, names: list[str]) -> int:
     hosts = {subject.host for subject in used.values()}
     files = {host: [INVARIANTS] if arguments.guards else test_files(host) for host in hosts}
     campaign = Campaign(used, chosen, files, arguments.fresh, arguments.workers)
-    results = campaign.run()
+    results = campaign.so_far() if arguments.so_far else campaign.run()
     if arguments.guards:
         return _print_guards(results, guards, arguments.json)
     mutants = {mutant.id: mutant for mutant in chosen}

@@ -170,3 +170,20 @@ def test_explanations_that_fit_nothing_are_told():
     found = mutate.report(results, {one.id: one}, explained, {"Till": [one]}, {"Till": UNIT})
     assert found["explanations_of_killed"] == [one.key]
     assert found["explanations_without_mutant"] == ["Till.gone: constant: 1 -> 2"]
+
+
+def test_what_was_tried_is_remembered_while_contract_and_tests_are_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(mutate, "JOURNALS", tmp_path)
+
+    def campaign(source: str) -> mutate.Campaign:
+        sources = {UNIT: {"content": source}}
+        subjects = {"Till": mutate.Subject("Till", UNIT, "Till", UNIT, sources)}
+        both = [mutant(1), mutant(2)]
+        return mutate.Campaign(subjects, both, {"Till": []}, fresh=False, workers=1)
+
+    tried = result(mutant(2), "killed")
+    first = campaign(SOURCE)
+    assert first.so_far() == []
+    first._record(mutant(2), tried)
+    assert campaign(SOURCE).so_far() == [tried]
+    assert campaign(SOURCE + "\n").so_far() == []
