@@ -157,9 +157,9 @@ interface IPlatformCoin {
     /// @notice Pay many from the caller's balance; all or nothing.
     function transferMany(Payment[] calldata payments) external returns (bool);
 
-    /// @notice Pay up to three receivers from the caller's balance, each only if it may receive: one
-    ///         that is no member or frozen is passed over, and does not stop the others. An amount
-    ///         of 0 counts as paid and moves nothing.
+    /// @notice Pay up to three receivers from the caller's balance, each only if it may receive:
+    ///         one that is no member or frozen is passed over, and does not stop the others. An
+    ///         amount of 0 counts as paid and moves nothing.
     /// @return firstPaid Whether the first receiver was paid; what was not stays with the caller.
     /// @return secondPaid Whether the second one was.
     /// @return thirdPaid Whether the third one was.
