@@ -279,7 +279,7 @@ async def test_a_purchase_from_authorization_to_refund(
         "purchase.refunded",
     ]
     kinds = [entry[0] for entry in ledger(shop.store, platform.escrow_address)]
-    assert kinds == ["authorize", "fee", "release", "refund", "refund", "refund", "refund"]
+    assert kinds == ["authorize", "release", "fee", "refund", "refund", "refund", "refund"]
     assert ledger(shop.store, buyer.address)[1] == (
         "authorize",
         -amount,
