@@ -11,7 +11,7 @@ from eth_utils.crypto import keccak
 
 from node.keys import LocalSigner
 from node.outbox.deadlines import Deadlines
-from tests.node.bridge.market import ALICE, PRICE, Market
+from tests.node.bridge.market import ALICE, PRICE, Market, sign_typed_data
 from tests.node.bridge.support import COIN, DAY
 from tests.node.platform import word
 
@@ -200,8 +200,6 @@ async def test_a_signature_for_one_thing_is_good_for_no_other(market: Market) ->
     async def typed_data(action: str, body: Any) -> Any:
         answer = await market.shop.post(f"{path}/{action}", body)
         return answer.json()["to_sign"]["typed_data"]
-
-    from tests.node.bridge.market import sign_typed_data
 
     complaint = {"text": "Broken"}
     dispute = sign_typed_data(await typed_data("disputes", complaint), ALICE)
