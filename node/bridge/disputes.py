@@ -37,6 +37,7 @@ from node.bridge.purchases import (
     find_purchase,
     part,
     queue_action,
+    refuse_beside,
     wrong_state,
 )
 from node.bridge.rows import add, change, table
@@ -477,8 +478,7 @@ def resolve_dispute(
     purchase = find_purchase(session, merchant_id, purchase_id)
     _refuse_unless_open(purchase, now, "decided")
     # A decision is on what is held now, so nothing of it may be on its way.
-    for kind in ("purchase.release", "purchase.void", "purchase.resolve"):
-        refuse_if_pending(session, kind, purchase_id)
+    refuse_beside(session, purchase, "purchase.release", "purchase.void", "purchase.resolve")
     to_payer = 0
     if request.to_payer:
         to_payer = part(request.to_payer, purchase.held, "held", param="to_payer")

@@ -772,7 +772,20 @@ def _refuse_signature(given: SignedIntent | None, party: str) -> None:
 def _refuse_beside_decision(session: Session, purchase: Row[Any]) -> None:
     """A decision is on what was held when it was made: nothing may move in between."""
     if purchase.dispute == DisputeState.OPEN:
-        refuse_if_pending(session, "purchase.resolve", purchase.id)
+        refuse_beside(session, purchase, "purchase.resolve")
+
+
+def refuse_beside(session: Session, purchase: Row[Any], *kinds: str) -> None:
+    """Refuse an action while others of these kinds are on their way, and those until it is queued.
+
+    Raises:
+        Problem: operation_pending.
+    """
+    # Where writers are not queued (PostgreSQL), two that exclude each other must not both look
+    # before either has written.
+    session.execute(select(_PURCHASES.c.id).where(_PURCHASES.c.id == purchase.id).with_for_update())
+    for kind in kinds:
+        refuse_if_pending(session, kind, purchase.id)
 
 
 def refund_purchase(

@@ -376,6 +376,18 @@ async def test_a_decision_is_on_what_is_held_and_nothing_moves_beside_it(desk: D
     assert len([row for row in desk.rows(Statement) if row.kind == "decision"]) == 1
 
 
+async def test_a_decision_and_a_void_at_once_are_not_both_taken(desk: Desk) -> None:
+    purchases = [await desk.dispute() for _ in range(5)]
+    for purchase in purchases:
+        answers = await asyncio.gather(
+            desk.shop.post(of(purchase, "/resolve"), DECISION),
+            desk.shop.post(f"/v1/purchases/{purchase['id']}/void", {"amount": "1"}),
+        )
+        assert sorted(answer.status_code for answer in answers) == [202, 409]
+        (refused_,) = [answer for answer in answers if answer.status_code == 409]
+        assert refused_.json()["code"] == "operation_pending"
+
+
 async def test_the_operator_does_not_release_what_is_disputed(desk: Desk) -> None:
     purchase = await desk.dispute(dispute_deadline=CHAIN_NOW - 1)
     path = f"/v1/purchases/{purchase['id']}/release"
