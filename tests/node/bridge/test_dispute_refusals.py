@@ -377,11 +377,12 @@ async def test_a_decision_is_on_what_is_held_and_nothing_moves_beside_it(desk: D
 
 
 async def test_a_decision_and_a_void_at_once_are_not_both_taken(desk: Desk) -> None:
+    other = Client(desk.new_app(), desk.shop_key.secret)  # another process
     purchases = [await desk.dispute() for _ in range(5)]
     for purchase in purchases:
         answers = await asyncio.gather(
             desk.shop.post(of(purchase, "/resolve"), DECISION),
-            desk.shop.post(f"/v1/purchases/{purchase['id']}/void", {"amount": "1"}),
+            other.post(f"/v1/purchases/{purchase['id']}/void", {"amount": "1"}),
         )
         assert sorted(answer.status_code for answer in answers) == [202, 409]
         (refused_,) = [answer for answer in answers if answer.status_code == 409]
