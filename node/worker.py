@@ -1,4 +1,4 @@
-"""The worker: the outbox and the indexer as two loops that never stop silently.
+"""The worker: outbox, indexer and deadlines as loops that never stop silently.
 
 Every error of a loop is logged, waited out with growing pauses, and shown in the row of
 `worker_status`, which is refreshed several times a second while the worker lives. Two things end
@@ -24,7 +24,7 @@ from node.index.chain_reader import InconsistentRead
 from node.index.indexer import Indexer, Round, WrongChain
 from node.index.rollback import RollbackTooDeep
 from node.keys import SealedSeed
-from node.outbox import Broadcaster, Submitter
+from node.outbox import Broadcaster, Deadlines, Submitter
 from node.settings import Settings
 from node.store import Store
 from node.store.ids import Ids
@@ -32,6 +32,7 @@ from node.store.models import ChainTx, ChainTxStatus, WorkerStatus
 
 SHORTEST_PAUSE = 0.01  # of a loop with nothing to do; doubled up to the longest
 LONGEST_PAUSE = 0.1
+LONGEST_DEADLINES_PAUSE = 1.0
 LONGEST_OUTBOX_PAUSE = 0.025  # nobody wakes the outbox: the bridge may be another process
 HEARTBEAT_SECONDS = 0.2
 FIRST_BACKOFF = 0.2
@@ -108,7 +109,7 @@ async def run_worker(
     *,
     clock: Callable[[], float] = time.time,
 ) -> None:
-    """Run both loops until `stop` is set.
+    """Run the loops until `stop` is set.
 
     Args:
         engine: the running chain.
@@ -139,10 +140,14 @@ async def run_worker(
         clock=clock,
         ids=ids,
     )
+    deadlines = Deadlines(store, manifest, clock=clock, ids=ids)
+    chain_time = 0  # of the next block, as last seen
     sent = asyncio.Event()  # wakes the indexer: there will be a block
 
     async def index() -> bool:
+        nonlocal chain_time
         found = await indexer.round()
+        chain_time = found.head.next_time
         if found.rolled_back:
             broadcaster.everything_is_due()
         await status.found(found)
@@ -160,10 +165,16 @@ async def run_worker(
             sent.set()
         return bool(worked)
 
+    async def fall_due() -> bool:
+        return bool(await deadlines.round(chain_time))
+
     await _start(indexer, status, stop)
     loops = [
         asyncio.create_task(_repeat("index", index, status, stop, wake=sent)),
         asyncio.create_task(_repeat("outbox", submit, status, stop, longest=LONGEST_OUTBOX_PAUSE)),
+        asyncio.create_task(
+            _repeat("deadlines", fall_due, status, stop, longest=LONGEST_DEADLINES_PAUSE)
+        ),
         asyncio.create_task(_keep_beating(status, stop)),
     ]
     try:

@@ -18,6 +18,7 @@ from node.bridge import (
     api_keys,
     credit_lines,
     credit_offers,
+    disputes,
     events,
     health,
     network,
@@ -128,6 +129,7 @@ def create_app(
         redemptions,
         transfers,
         purchases,
+        disputes,
         credit_offers,  # before the lines, whose ids its path would be taken for
         credit_lines,
         pool,

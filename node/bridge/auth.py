@@ -17,8 +17,9 @@ from node.bridge.rows import table
 from node.store import Store
 from node.store.models import ApiKey, Merchant
 
-# "credit": what sellers and lenders do; "desk": the platform's own part, offers and the reserve.
-Scope = Literal["read", "accounts", "money", "purchases", "credit", "desk", "keys"]
+# "credit": what sellers and lenders do; "desk": the platform's own part, offers and the reserve;
+# "arbitrate": decisions on disputes.
+Scope = Literal["read", "accounts", "money", "purchases", "arbitrate", "credit", "desk", "keys"]
 ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
 KEY_PREFIX = "plz_"
 

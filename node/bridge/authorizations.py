@@ -18,10 +18,19 @@ from eth_utils.crypto import keccak
 from sqlalchemy.engine import Row
 
 from node.bridge.context import Context
+from node.bridge.credit import SIGNED_FOR
 from node.bridge.problems import Problem
 from node.bridge.values import SignedAuthorization, SignedIntent
-from node.chain.typed_data import receive_authorization_digest, transfer_authorization_digest
+from node.chain.typed_data import (
+    intent_nonce,
+    order_intent_digest,
+    order_intent_json,
+    receive_authorization_digest,
+    transfer_authorization_digest,
+)
+from node.settings import DAY
 
+_SIGN_WITHIN = DAY  # the deadline proposed to an external account
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
@@ -133,12 +142,14 @@ class Intent:
         signer: the member's address.
         message: what is signed, without the deadline; amounts as decimal strings.
         digest: the hash that is signed, by the deadline.
+        typed_data: the whole message as EIP-712 JSON, by the deadline; None: not made.
     """
 
     kind: str
     signer: str
     message: Mapping[str, str]
     digest: Callable[[int], bytes]
+    typed_data: Callable[[int], dict[str, Any]] | None = None
 
 
 def intent_for(
@@ -166,11 +177,15 @@ def intent_for(
         signature = context.seed.managed(account.managed_index).sign_hash(intent.digest(deadline))
         return SignedIntent(signature="0x" + signature.hex(), deadline=deadline)
     if given is None:
+        to_sign: dict[str, Any] = {"primary_type": intent.kind, **intent.message}
+        if intent.typed_data is not None:
+            # With a deadline that will do; its signer may take another one.
+            to_sign["typed_data"] = intent.typed_data(deadline)
         raise Problem(
             "signature_required",
             f"{intent.signer} has to sign {intent.kind} with these values and a deadline (EIP-712)",
             param="signed",
-            to_sign={"primary_type": intent.kind, **intent.message},
+            to_sign=to_sign,
         )
     if now >= given.deadline:
         raise Problem(
@@ -187,6 +202,46 @@ def intent_for(
             param="signed.signature",
         )
     return given
+
+
+def order_intent_for(
+    context: Context,
+    account: Row[Any],
+    kind: str,
+    ref: str,
+    fields: Mapping[str, str | int],
+    given: SignedIntent | None,
+    *,
+    now: int,
+) -> tuple[int, SignedIntent]:
+    """Return what payer or payee wants the escrow to do with an order, signed, and its nonce.
+
+    Args:
+        kind: Release, Void, Reclaim, Dispute or Evidence.
+        ref: names what is done: it has a nonce of its own, so the escrow takes it once.
+        fields: of the message, without nonce and deadline.
+        given: what came with the request; for an external account only.
+        now: the chain's time.
+
+    Raises:
+        Problem: signature_required (with what is to be signed), signature_invalid, invalid_request.
+    """
+    nonce = intent_nonce(ref)
+    chain_id, escrow = context.manifest.chain_id, context.escrow_address
+
+    def digest(deadline: int) -> bytes:
+        message = {**fields, "nonce": nonce, "deadline": deadline}
+        return order_intent_digest(chain_id=chain_id, escrow=escrow, kind=kind, message=message)
+
+    def typed_data(deadline: int) -> dict[str, Any]:
+        message = {**fields, "nonce": nonce, "deadline": deadline}
+        return order_intent_json(chain_id=chain_id, escrow=escrow, kind=kind, message=message)
+
+    words = {name: str(value) for name, value in fields.items()} | {"nonce": str(nonce)}
+    intent = Intent(kind, account.address, words, digest, typed_data)
+    managed = account.managed_index is not None
+    deadline = now + (SIGNED_FOR if managed else _SIGN_WITHIN)
+    return nonce, intent_for(context, account, intent, given, deadline=deadline, now=now)
 
 
 def _managed(account: Row[Any]) -> Problem:

@@ -21,6 +21,7 @@ from node.store import Store
 from node.store.models import WorkerStatus
 
 _CACHE_SECONDS = 0.25
+_TOO_EARLY = {"dispute_window_open", "arbitration_open", "reclaim_too_early"}
 
 Result = TypeVar("Result")
 
@@ -85,7 +86,7 @@ class ChainClock:
         try:
             return await work(noted)
         except Problem as problem:
-            if problem.code != "dispute_window_open":
+            if problem.code not in _TOO_EARLY:
                 raise
             now = await self.ask()
             if now <= noted:

@@ -226,6 +226,7 @@ def command(scope: Scope) -> Callable[..., Awaitable[Command]]:
 AccountsCommand = Annotated[Command, Depends(command("accounts"))]
 MoneyCommand = Annotated[Command, Depends(command("money"))]
 PurchasesCommand = Annotated[Command, Depends(command("purchases"))]
+ArbitrateCommand = Annotated[Command, Depends(command("arbitrate"))]
 CreditCommand = Annotated[Command, Depends(command("credit"))]
 DeskCommand = Annotated[Command, Depends(command("desk"))]
 KeysCommand = Annotated[Command, Depends(command("keys"))]

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from node.bridge.accounts import find_account, find_active
 from node.bridge.answers import answer
 from node.bridge.auth import Caller, Reader
-from node.bridge.authorizations import Payment, authorization_for
+from node.bridge.authorizations import Payment, authorization_for, order_intent_for
 from node.bridge.context import Context, Ctx
 from node.bridge.credit import holdback_of
 from node.bridge.events import record
@@ -40,6 +40,7 @@ from node.bridge.values import (
     Page,
     Signature,
     SignedAuthorization,
+    SignedIntent,
     Time,
     UnixTime,
     rfc3339,
@@ -144,10 +145,69 @@ class ShipRequest(Input):
     model_config = ConfigDict(json_schema_extra={"examples": [{"tracking": "DHL 00340434"}]})
 
 
-class PartRequest(Input):
+class ReleaseRequest(Input):
     amount: AmountIn | None = Field(default=None, description="without it: all that is held")
+    by: Literal["operator", "payer"] = Field(
+        default="operator",
+        description="the payer may release at any time, also in a dispute; the operator once the"
+        " dispute window is over",
+    )
+    signed: SignedIntent | None = Field(
+        default=None, description="of an external payer; without it the refusal says what to sign"
+    )
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"amount": "2500000"}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {},
+                {"amount": "2500000"},
+                {
+                    "amount": "2500000",
+                    "by": "payer",
+                    "signed": {"signature": "0x" + "1b" * 65, "deadline": 1769936400},
+                },
+            ]
+        }
+    )
+
+
+class VoidRequest(Input):
+    amount: AmountIn | None = Field(default=None, description="without it: all that is held")
+    by: Literal["operator", "payee"] = "operator"
+    signed: SignedIntent | None = Field(
+        default=None, description="of an external seller; without it the refusal says what to sign"
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {},
+                {"amount": "2500000"},
+                {
+                    "amount": "2500000",
+                    "by": "payee",
+                    "signed": {"signature": "0x" + "1b" * 65, "deadline": 1769936400},
+                },
+            ]
+        }
+    )
+
+
+class ReclaimRequest(Input):
+    """Empty for a managed payer; the payer's own signature for an external one."""
+
+    signed: SignedIntent | None = Field(
+        default=None, description="without it the refusal says what to sign"
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {},
+                {"signed": {"signature": "0x" + "1b" * 65, "deadline": 1769936400}},
+            ]
+        }
+    )
 
 
 class RefundRequest(Input):
@@ -422,7 +482,7 @@ def authorize_purchase(
             signature_invalid, insufficient_funds.
     """
     if purchase.status != PurchaseStatus.CREATED:
-        raise _wrong_state(purchase, "authorized")
+        raise wrong_state(purchase, "authorized")
     refuse_if_pending(session, "purchase.authorize", purchase.id)
     terms = contract_terms(purchase)
     if now >= terms["authorizeBefore"]:
@@ -516,7 +576,7 @@ def ship_purchase(
     """
     purchase = find_purchase(session, merchant_id, purchase_id)
     if purchase.status != PurchaseStatus.AUTHORIZED:
-        raise _wrong_state(purchase, "shipped")
+        raise wrong_state(purchase, "shipped")
     values = {"status": PurchaseStatus.SHIPPED, "shipped_at": now, "tracking": request.tracking}
     change(session, models.Purchase, purchase_id, values)
     data = {"status": PurchaseStatus.SHIPPED, "tracking": request.tracking}
@@ -534,7 +594,7 @@ def deliver_purchase(
     """
     purchase = find_purchase(session, merchant_id, purchase_id)
     if not purchase.held or purchase.dispute_deadline:
-        raise _wrong_state(purchase, "delivered")
+        raise wrong_state(purchase, "delivered")
     call = Call(
         kind="purchase.deliver",
         ref=purchase.order_hash,
@@ -542,7 +602,7 @@ def deliver_purchase(
         to=context.escrow_address,
         calldata=context.escrow.encode("confirmDelivery", contract_terms(purchase)),
     )
-    return _queue_action(session, context, purchase, call)
+    return queue_action(session, context, purchase, call)
 
 
 def release_purchase(
@@ -550,63 +610,182 @@ def release_purchase(
     context: Context,
     merchant_id: str,
     purchase_id: str,
-    request: PartRequest,
+    request: ReleaseRequest,
     now: int,
 ) -> Outcome:
-    """Pay the seller out of escrow, once the dispute window of the delivery is over.
+    """Pay the seller out of escrow: the payer whenever it wants to, also in a dispute; the operator
+    once the dispute window of the delivery is over.
 
     Raises:
-        Problem: not_found, invalid_state, dispute_window_open, amount_too_large, operation_pending.
+        Problem: not_found, invalid_state, dispute_window_open, amount_too_large, operation_pending,
+            invalid_request, signature_required, signature_invalid.
     """
     purchase = find_purchase(session, merchant_id, purchase_id)
+    by_payer = request.by == "payer"
+    if not by_payer:
+        _refuse_signature(request.signed, "payer")
+        _refuse_early_release(purchase, now)
+    if not purchase.held:
+        raise wrong_state(purchase, "released")
+    _refuse_beside_decision(session, purchase)
+    refuse_if_pending(session, "purchase.release", purchase_id)
+    amount = part(request.amount, purchase.held, "held")
+    terms = contract_terms(purchase)
+    net = amount - amount * purchase.fee_bps // 10_000
+    ref = reference("plaza/release", purchase.order_hash, str(purchase.released))
+    if by_payer:
+        payer = find_account(session, merchant_id, purchase.payer_account_id)
+        fields = {"orderHash": purchase.order_hash, "amount": amount}
+        nonce, signed = order_intent_for(
+            context, payer, "Release", ref, fields, request.signed, now=now
+        )
+        intent = (nonce, signed.deadline, signed.signature)
+        calldata = context.escrow.encode("releaseWithSignature", terms, amount, *intent)
+    else:
+        calldata = context.escrow.encode("release", terms, amount, purchase.fee_bps)
+    call = Call(
+        kind="purchase.release",
+        ref=ref,
+        signer="operator",
+        to=context.escrow_address,
+        calldata=calldata,
+        credit=(terms["payee"], net - holdback_of(session, terms["payee"], net, now)),
+    )
+    return queue_action(session, context, purchase, call)
+
+
+def _refuse_early_release(purchase: Row[Any], now: int) -> None:
+    """What the escrow would refuse the operator, but not the payer."""
     disputed = purchase.dispute == DisputeState.OPEN
     if not purchase.held or not purchase.dispute_deadline or disputed:
-        raise _wrong_state(purchase, "released")
+        raise wrong_state(purchase, "released")
     if now < purchase.dispute_deadline:
         raise Problem(
             "dispute_window_open",
-            f"the purchase {purchase_id} can be released from"
+            f"the purchase {purchase.id} can be released from"
             f" {rfc3339(purchase.dispute_deadline)} on; it is {rfc3339(now)} on the chain",
             retryable=True,
             deadline=rfc3339(purchase.dispute_deadline),
         )
-    amount = _part(request.amount, purchase.held, "held")
-    terms = contract_terms(purchase)
-    net = amount - amount * purchase.fee_bps // 10_000
-    paid = net - holdback_of(session, terms["payee"], net, now)
-    call = Call(
-        kind="purchase.release",
-        ref=reference("plaza/release", purchase.order_hash, str(purchase.released)),
-        signer="operator",
-        to=context.escrow_address,
-        calldata=context.escrow.encode("release", terms, amount, purchase.fee_bps),
-        credit=(terms["payee"], paid),
-    )
-    return _queue_action(session, context, purchase, call)
 
 
 def void_purchase(
-    session: Session, context: Context, merchant_id: str, purchase_id: str, request: PartRequest
+    session: Session,
+    context: Context,
+    merchant_id: str,
+    purchase_id: str,
+    request: VoidRequest,
+    now: int,
 ) -> Outcome:
-    """Give held coin back to the buyer.
+    """Give held coin back to the buyer, in the operator's right or in the seller's.
 
     Raises:
-        Problem: not_found, invalid_state, amount_too_large, operation_pending.
+        Problem: not_found, invalid_state, amount_too_large, operation_pending, invalid_request,
+            signature_required, signature_invalid.
     """
     purchase = find_purchase(session, merchant_id, purchase_id)
     if not purchase.held:
-        raise _wrong_state(purchase, "voided")
-    amount = _part(request.amount, purchase.held, "held")
+        raise wrong_state(purchase, "voided")
+    _refuse_beside_decision(session, purchase)
+    refuse_if_pending(session, "purchase.void", purchase_id)
+    amount = part(request.amount, purchase.held, "held")
     terms = contract_terms(purchase)
+    ref = reference("plaza/void", purchase.order_hash, str(purchase.voided))
+    if request.by == "payee":
+        payee = find_account(session, merchant_id, purchase.payee_account_id)
+        fields = {"orderHash": purchase.order_hash, "amount": amount}
+        nonce, signed = order_intent_for(
+            context, payee, "Void", ref, fields, request.signed, now=now
+        )
+        intent = (nonce, signed.deadline, signed.signature)
+        calldata = context.escrow.encode("voidWithSignature", terms, amount, *intent)
+    else:
+        _refuse_signature(request.signed, "payee")
+        calldata = context.escrow.encode("void", terms, amount)
     call = Call(
         kind="purchase.void",
-        ref=reference("plaza/void", purchase.order_hash, str(purchase.voided)),
+        ref=ref,
         signer="operator",
         to=context.escrow_address,
-        calldata=context.escrow.encode("void", terms, amount),
+        calldata=calldata,
         credit=(terms["payer"], amount),
     )
-    return _queue_action(session, context, purchase, call)
+    return queue_action(session, context, purchase, call)
+
+
+def reclaim_purchase(
+    session: Session,
+    context: Context,
+    merchant_id: str,
+    purchase_id: str,
+    request: ReclaimRequest,
+    now: int,
+) -> Outcome:
+    """Take all that is held back to the buyer, where delivery was not confirmed in time.
+
+    Raises:
+        Problem: not_found, invalid_state, reclaim_too_early, operation_pending, invalid_request,
+            signature_required, signature_invalid.
+    """
+    purchase = find_purchase(session, merchant_id, purchase_id)
+    if not purchase.held or purchase.dispute_deadline:
+        raise wrong_state(purchase, "reclaimed")
+    terms = contract_terms(purchase)
+    if now < terms["reclaimAfter"]:
+        raise Problem(
+            "reclaim_too_early",
+            f"the purchase {purchase_id} can be reclaimed from {rfc3339(terms['reclaimAfter'])}"
+            f" on; it is {rfc3339(now)} on the chain",
+            retryable=True,
+            reclaim_after=rfc3339(terms["reclaimAfter"]),
+        )
+    refuse_if_pending(session, "purchase.reclaim", purchase_id)
+    payer = find_account(session, merchant_id, purchase.payer_account_id)
+    ref = reference("plaza/reclaim", purchase.order_hash)
+    fields = {"orderHash": purchase.order_hash}
+    nonce, signed = order_intent_for(
+        context, payer, "Reclaim", ref, fields, request.signed, now=now
+    )
+    call = Call(
+        kind="purchase.reclaim",
+        ref=ref,
+        signer="operator",
+        to=context.escrow_address,
+        calldata=context.escrow.encode(
+            "reclaimWithSignature", terms, nonce, signed.deadline, signed.signature
+        ),
+        credit=(terms["payer"], purchase.held),
+    )
+    return queue_action(session, context, purchase, call)
+
+
+def _refuse_signature(given: SignedIntent | None, party: str) -> None:
+    if given is not None:
+        raise Problem(
+            "invalid_request",
+            f'signed: the operator signs nothing here; say `"by": "{party}"` to act in the'
+            f" {party}'s right",
+            param="signed",
+        )
+
+
+def _refuse_beside_decision(session: Session, purchase: Row[Any]) -> None:
+    """A decision is on what was held when it was made: nothing may move in between."""
+    if purchase.dispute == DisputeState.OPEN:
+        refuse_beside(session, purchase, "purchase.resolve")
+
+
+def refuse_beside(session: Session, purchase: Row[Any], *kinds: str) -> None:
+    """Refuse an action while others of these kinds are on their way, and those until it is queued.
+
+    Raises:
+        Problem: operation_pending.
+    """
+    # Where writers are not queued (PostgreSQL), two that exclude each other must not both look
+    # before either has written.
+    session.execute(select(_PURCHASES.c.id).where(_PURCHASES.c.id == purchase.id).with_for_update())
+    for kind in kinds:
+        refuse_if_pending(session, kind, purchase.id)
 
 
 def refund_purchase(
@@ -630,8 +809,8 @@ def refund_purchase(
     _refuse_done_refund(session, purchase, nonce, request.reference)
     refundable = (purchase.released or 0) - (purchase.refunded or 0)
     if not refundable:
-        raise _wrong_state(purchase, "refunded")
-    amount = _part(request.amount, refundable, "released and not refunded")
+        raise wrong_state(purchase, "refunded")
+    amount = part(request.amount, refundable, "released and not refunded")
     terms = contract_terms(purchase)
     payee = find_account(session, merchant_id, purchase.payee_account_id)
     payment = Payment(
@@ -658,23 +837,44 @@ def refund_purchase(
         debit=(payee.address, amount),
         credit=(terms["payer"], amount),
     )
-    return _queue_action(session, context, purchase, call)
+    return queue_action(session, context, purchase, call)
 
 
-def _queue_action(session: Session, context: Context, purchase: Row[Any], call: Call) -> Outcome:
-    refuse_if_pending(session, call.kind, purchase.id)
+def queue_action(
+    session: Session,
+    context: Context,
+    purchase: Row[Any],
+    call: Call,
+    *,
+    alone: bool = True,
+) -> Outcome:
+    """Queue a call on a purchase that `find_purchase` has found.
+
+    Args:
+        alone: refuse it while another of its kind is on its way.
+
+    Raises:
+        Problem: operation_pending.
+    """
+    if alone:
+        refuse_if_pending(session, call.kind, purchase.id)
     if purchase.error is not None:
         change(session, models.Purchase, purchase.id, {"error": None})
     operation_id = queue(session, context, purchase.merchant_id, purchase.id, call)
     return Outcome("purchase", purchase.id, [operation_id])
 
 
-def _part(asked: int | None, limit: int, what: str) -> int:
+def part(asked: int | None, limit: int, what: str, param: str = "amount") -> int:
+    """The amount asked for, or all there is.
+
+    Raises:
+        Problem: amount_too_large.
+    """
     if asked is None:
         return limit
     if asked > limit:
-        detail = f"amount: {asked} is more than the {limit} that is {what}"
-        raise Problem("amount_too_large", detail, param="amount", limit=str(limit))
+        detail = f"{param}: {asked} is more than the {limit} that is {what}"
+        raise Problem("amount_too_large", detail, param=param, limit=str(limit))
     return asked
 
 
@@ -712,7 +912,8 @@ def _refuse_done_refund(
         )
 
 
-def _wrong_state(purchase: Row[Any], wanted: str) -> Problem:
+def wrong_state(purchase: Row[Any], wanted: str) -> Problem:
+    """The refusal of what the state of a purchase does not permit."""
     return Problem(
         "invalid_state",
         f"the purchase {purchase.id} is {purchase.status}, with {purchase.held or 0} held, and"
@@ -835,7 +1036,8 @@ def _show(context: Context, row: Row[Any]) -> Purchase:
 # -------------------------------------------------------------------------------- endpoints
 
 # Where every field may be left out, so may the body.
-_EMPTY_AUTHORIZE, _EMPTY_SHIP, _ALL = AuthorizeRequest(), ShipRequest(), PartRequest()
+_EMPTY_AUTHORIZE, _EMPTY_SHIP, _EMPTY_RECLAIM = AuthorizeRequest(), ShipRequest(), ReclaimRequest()
+_RELEASE_ALL, _VOID_ALL = ReleaseRequest(), VoidRequest()
 
 
 @router.post(
@@ -959,12 +1161,14 @@ async def deliver(purchase_id: str, command: PurchasesCommand) -> Response:
         "dispute_window_open",
         "operation_pending",
         "amount_too_large",
+        "signature_required",
+        "signature_invalid",
     ),
 )
 async def release(
-    purchase_id: str, command: PurchasesCommand, body: PartRequest = _ALL
+    purchase_id: str, command: PurchasesCommand, body: ReleaseRequest = _RELEASE_ALL
 ) -> Response:
-    """Pay the seller, once the dispute window is over."""
+    """Pay the seller: once the dispute window is over, or whenever the payer wants to."""
     context, merchant_id = command.context, command.caller.merchant_id
 
     async def at(now: int) -> Response:
@@ -981,16 +1185,55 @@ async def release(
     "/{purchase_id}/void",
     status_code=202,
     response_model=Purchase,
-    responses=documented("not_found", "invalid_state", "operation_pending", "amount_too_large"),
+    responses=documented(
+        "not_found",
+        "invalid_state",
+        "operation_pending",
+        "amount_too_large",
+        "signature_required",
+        "signature_invalid",
+    ),
 )
-async def void(purchase_id: str, command: PurchasesCommand, body: PartRequest = _ALL) -> Response:
-    """Give held coin back to the buyer."""
+async def void(
+    purchase_id: str, command: PurchasesCommand, body: VoidRequest = _VOID_ALL
+) -> Response:
+    """Give held coin back to the buyer, also in a dispute."""
     context, merchant_id = command.context, command.caller.merchant_id
+    now = await context.clock.now()
     return await command.run(
         body,
-        lambda session: void_purchase(session, context, merchant_id, purchase_id, body),
+        lambda session: void_purchase(session, context, merchant_id, purchase_id, body, now),
         lambda session, id_: show_purchase(session, context, merchant_id, id_),
     )
+
+
+@router.post(
+    "/{purchase_id}/reclaim",
+    status_code=202,
+    response_model=Purchase,
+    responses=documented(
+        "not_found",
+        "invalid_state",
+        "reclaim_too_early",
+        "operation_pending",
+        "signature_required",
+        "signature_invalid",
+    ),
+)
+async def reclaim(
+    purchase_id: str, command: PurchasesCommand, body: ReclaimRequest = _EMPTY_RECLAIM
+) -> Response:
+    """Take back what was not delivered in time, for the buyer."""
+    context, merchant_id = command.context, command.caller.merchant_id
+
+    async def at(now: int) -> Response:
+        return await command.run(
+            body,
+            lambda session: reclaim_purchase(session, context, merchant_id, purchase_id, body, now),
+            lambda session, id_: show_purchase(session, context, merchant_id, id_),
+        )
+
+    return await context.clock.past(at)
 
 
 @router.post(

@@ -70,6 +70,10 @@ def _parse_amount(value: Any) -> int:
     return int(value)
 
 
+def _parse_amount_or_nothing(value: Any) -> int:
+    return 0 if value == "0" else _parse_amount(value)
+
+
 def _parse_time(value: Any) -> int:
     if not isinstance(value, str) or not _TIME.fullmatch(value):
         raise ValueError('a time is RFC 3339, such as "2030-01-31T00:00:00Z"')
@@ -95,6 +99,7 @@ def parse_address(value: str) -> str:
 
 
 _AMOUNT_SCHEMA = {"type": "string", "pattern": "^[1-9][0-9]{0,28}$", "examples": ["12500000"]}
+_AMOUNT_OR_NOTHING_SCHEMA = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,28})$"}
 _TOTAL_SCHEMA = {"type": "string", "pattern": "^(0|[1-9][0-9]*)$", "examples": ["12500000"]}
 _CHANGE_SCHEMA = {"type": "string", "pattern": "^(0|-?[1-9][0-9]*)$", "examples": ["-12500000"]}
 _TIME_SCHEMA = {"type": "string", "format": "date-time", "examples": ["2026-01-31T09:15:00Z"]}
@@ -111,6 +116,9 @@ _SHARES_SCHEMA = {"type": "string", "pattern": "^[1-9][0-9]{0,38}$", "examples":
 # In requests.
 SharesIn = Annotated[int, BeforeValidator(_parse_shares), WithJsonSchema(_SHARES_SCHEMA)]
 AmountIn = Annotated[int, BeforeValidator(_parse_amount), WithJsonSchema(_AMOUNT_SCHEMA)]
+AmountOrNothingIn = Annotated[
+    int, BeforeValidator(_parse_amount_or_nothing), WithJsonSchema(_AMOUNT_OR_NOTHING_SCHEMA)
+]
 TimeIn = Annotated[int, BeforeValidator(_parse_time), WithJsonSchema(_TIME_SCHEMA)]
 Address = Annotated[
     str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{40}$"), AfterValidator(parse_address)

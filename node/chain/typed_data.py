@@ -74,6 +74,22 @@ _REDEMPTION_TYPEHASH = keccak(
     text="Redemption(address owner,uint256 shares,uint256 nonce,uint256 deadline)"
 )
 
+# What payer and payee may sign for an order, by primary type.
+_ORDER_INTENTS = {
+    "Release": {"orderHash": "bytes32", "amount": "uint256"},
+    "Void": {"orderHash": "bytes32", "amount": "uint256"},
+    "Reclaim": {"orderHash": "bytes32"},
+    "Dispute": {"orderHash": "bytes32", "evidenceHash": "bytes32"},
+    "Evidence": {"party": "address", "orderHash": "bytes32", "evidenceHash": "bytes32"},
+}
+_NONCE_AND_DEADLINE = {"nonce": "uint256", "deadline": "uint256"}
+_DOMAIN = {
+    "name": "string",
+    "version": "string",
+    "chainId": "uint256",
+    "verifyingContract": "address",
+}
+
 _MEMBER_INTENT_TYPES = ("bytes32", "address", "uint256", "uint256", "uint256")
 
 
@@ -186,6 +202,61 @@ def intent_nonce(ref: str) -> int:
     intent waits for no other, and the contract takes it once.
     """
     return int.from_bytes(_word(ref)[:24]) << 64
+
+
+def order_intent_digest(
+    *, chain_id: int, escrow: str, kind: str, message: Mapping[str, Any]
+) -> bytes:
+    """Return what payer or payee signs to act on an order: Release, Void, Reclaim, Dispute or
+    Evidence.
+
+    Args:
+        message: the fields of the kind, with nonce and deadline.
+
+    Raises:
+        KeyError: there is no such kind, or a field is missing.
+        eth_abi.exceptions.EncodingError: a value does not fit its type.
+    """
+    fields = _order_intent_fields(kind)
+    text = f"{kind}({','.join(f'{type_} {name}' for name, type_ in fields.items())})"
+    values = [
+        _word(message[name]) if type_ == "bytes32" else message[name]
+        for name, type_ in fields.items()
+    ]
+    struct = default_codec.encode(("bytes32", *fields.values()), (keccak(text=text), *values))
+    domain = _domain_separator(ESCROW_NAME, ESCROW_VERSION, chain_id, escrow)
+    return _digest(domain, keccak(struct))
+
+
+def order_intent_json(
+    *, chain_id: int, escrow: str, kind: str, message: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the same as EIP-712 JSON, as wallets take it (`eth_signTypedData_v4`); numbers of the
+    message as decimal strings.
+
+    Raises:
+        KeyError: there is no such kind, or a field is missing.
+    """
+    fields = _order_intent_fields(kind)
+    types = {"EIP712Domain": _DOMAIN, kind: fields}
+    return {
+        "types": {
+            name: [{"name": field, "type": type_} for field, type_ in members.items()]
+            for name, members in types.items()
+        },
+        "primaryType": kind,
+        "domain": {
+            "name": ESCROW_NAME,
+            "version": ESCROW_VERSION,
+            "chainId": chain_id,
+            "verifyingContract": escrow,
+        },
+        "message": {name: str(message[name]) for name in fields},
+    }
+
+
+def _order_intent_fields(kind: str) -> dict[str, str]:
+    return {**_ORDER_INTENTS[kind], **_NONCE_AND_DEADLINE}
 
 
 def _book_domain(chain_id: int, book: str) -> bytes:

@@ -32,9 +32,11 @@ from node.store.models import (
     ChainTx,
     ChainTxStatus,
     Claimable,
+    Dispute,
     DisputeState,
     EscrowOrder,
     Event,
+    EvidenceLog,
     LedgerEntry,
     Member,
     MoveStatus,
@@ -43,6 +45,7 @@ from node.store.models import (
     Purchase,
     PurchaseStatus,
     Redemption,
+    StatementKind,
     Supply,
     TopUp,
     Transfer,
@@ -56,7 +59,9 @@ _accounts: Table = Account.__table__  # type: ignore[assignment]
 _blocks: Table = Block.__table__  # type: ignore[assignment]
 _chain_txs: Table = ChainTx.__table__  # type: ignore[assignment]
 _claimables: Table = Claimable.__table__  # type: ignore[assignment]
+_disputes: Table = Dispute.__table__  # type: ignore[assignment]
 _events: Table = Event.__table__  # type: ignore[assignment]
+_evidence_logs: Table = EvidenceLog.__table__  # type: ignore[assignment]
 _ledger: Table = LedgerEntry.__table__  # type: ignore[assignment]
 _members: Table = Member.__table__  # type: ignore[assignment]
 _operations: Table = Operation.__table__  # type: ignore[assignment]
@@ -146,6 +151,7 @@ class _Range:
         self._ids = ids
         self._undo = undo = UndoLog()
         self._entries: list[dict[str, Any]] = []
+        self._evidence: list[dict[str, Any]] = []
         self._told: dict[str, dict[str, Any]] = {}  # events by cause
 
         self._members = Rows(
@@ -160,6 +166,19 @@ class _Range:
             key="order_hash",
             written=(*_ORDER_TOTALS, "dispute_deadline", "dispute"),
             read=("payer", "payee"),
+        )
+        self._disputes = Rows(
+            _disputes,
+            undo,
+            key="order_hash",
+            written=(
+                "to_payer",
+                "to_seller",
+                "decision_hash",
+                "decided_to_payer",
+                "decided_to_seller",
+                "closed_at",
+            ),
         )
         self._claimables = Rows(_claimables, undo, key="address", written=("amount",))
         self._supply = Rows(_supply, undo, key="id", written=("minted", "burned"))
@@ -266,6 +285,8 @@ class _Range:
         for account in self._accounts.all():
             self._accounts_at[account["address"]].append(account["id"])
         self._orders.read(session, _orders.c.order_hash, order_hashes)
+        disputed = [order["order_hash"] for order in self._orders.all() if order["dispute"]]
+        self._disputes.read(session, _disputes.c.order_hash, disputed)
         self._purchases.read(session, _purchases.c.order_hash, order_hashes)
         self._purchase_by_order = {row["order_hash"]: row for row in self._purchases.all()}
         self._claimables.read(session, _claimables.c.address, receivers)
@@ -373,17 +394,12 @@ class _Range:
                         block, event, "refunded", refunded=order["refunded"] + args["amount"]
                     )
                 case "DisputeOpened":
-                    self._change_order(
-                        block,
-                        event,
-                        "disputed",
-                        dispute=DisputeState.OPEN,
-                        dispute_deadline=args["arbitrationDeadline"],
-                    )
+                    self._open_dispute(block, event)
                 case "DisputeResolved":
-                    self._change_order(block, event, "resolved", dispute=DisputeState.DECIDED)
+                    self._decide(block, event)
                 case "DisputeDefaulted":
                     order = self._order(event)
+                    self._count_in_dispute(block, event, to_payer=args["toPayer"])
                     self._change_order(
                         block,
                         event,
@@ -393,6 +409,7 @@ class _Range:
                         voided=order["voided"] + args["toPayer"],
                     )
                 case "EvidenceSubmitted":
+                    self._note_evidence(block, event, StatementKind.EVIDENCE, args["party"])
                     self._tell_of_order(block, event, "evidence_submitted")
                 case "SaleHookFailed":
                     log.warning("index.sale_hook_failed", order=args["orderHash"])
@@ -550,6 +567,8 @@ class _Range:
         values["held"] = order["held"] - event.args["amount"]
         if order["dispute"] == DisputeState.OPEN and not values["held"]:
             values["dispute"] = DisputeState.SETTLED  # unless a decision is told of after this
+        released, voided = added.get("released", 0), added.get("voided", 0)
+        self._count_in_dispute(block, event, to_payer=voided, to_seller=released)
         self._change_order(block, event, action, **values)
 
     def _change_order(self, block: ReadBlock, event: Log, action: str, **values: Any) -> None:
@@ -580,6 +599,14 @@ class _Range:
             data[name] = str(order[name])
         if action in ("delivered", "disputed"):
             data["dispute_deadline"] = order["dispute_deadline"]
+        if order["dispute"] is not None:
+            data["dispute"] = order["dispute"]
+        if event.name == "DisputeOpened":
+            data["evidence_hash"] = event.args["evidenceHash"]
+        elif event.name in ("DisputeResolved", "DisputeDefaulted"):
+            data["to_payer"] = str(event.args["toPayer"])
+            data["to_seller"] = str(event.args.get("released", 0))
+            data["decision_hash"] = event.args.get("decisionHash")
         self._tell(block, event.transaction_hash, f"purchase.{action}", row, data)
 
     def _tell_of_order(self, block: ReadBlock, event: Log, what: str) -> None:
@@ -590,6 +617,73 @@ class _Range:
             if "evidenceHash" in event.args:
                 data |= {"party": event.args["party"], "evidence_hash": event.args["evidenceHash"]}
             self._tell(block, event.transaction_hash, f"purchase.{what}", row, data)
+
+    # -------------------------------------------------------------------------- disputes
+
+    def _open_dispute(self, block: ReadBlock, event: Log) -> None:
+        args, order = event.args, self._order(event)
+        self._disputes.insert(
+            block.number,
+            args["orderHash"],
+            opened_at=block.timestamp,
+            deadline=args["arbitrationDeadline"],
+            disputed=order["held"],
+            to_payer=0,
+            to_seller=0,
+            decision_hash=None,
+            decided_to_payer=None,
+            decided_to_seller=None,
+            closed_at=None,
+        )
+        self._note_evidence(block, event, StatementKind.COMPLAINT, order["payer"])
+        self._change_order(
+            block,
+            event,
+            "disputed",
+            dispute=DisputeState.OPEN,
+            dispute_deadline=args["arbitrationDeadline"],
+        )
+
+    def _decide(self, block: ReadBlock, event: Log) -> None:
+        """The decision itself; the logs of what it moves come next."""
+        self._disputes.change(
+            block.number,
+            event.args["orderHash"],
+            decision_hash=event.args["decisionHash"],
+            decided_to_payer=event.args["toPayer"],
+            decided_to_seller=event.args["released"],
+        )
+        self._change_order(block, event, "resolved", dispute=DisputeState.DECIDED)
+
+    def _count_in_dispute(
+        self, block: ReadBlock, event: Log, *, to_payer: int, to_seller: int = 0
+    ) -> None:
+        """Coin that leaves an order whose dispute was opened."""
+        order_hash = event.args["orderHash"]
+        dispute = self._disputes.get(order_hash)
+        if dispute is None:
+            return
+        values = {
+            "to_payer": dispute["to_payer"] + to_payer,
+            "to_seller": dispute["to_seller"] + to_seller,
+        }
+        if self._order(event)["held"] == to_payer + to_seller:
+            values["closed_at"] = block.timestamp
+        self._disputes.change(block.number, order_hash, **values)
+
+    def _note_evidence(self, block: ReadBlock, event: Log, kind: StatementKind, party: str) -> None:
+        self._evidence.append(
+            {
+                "block_number": block.number,
+                "block_timestamp": block.timestamp,
+                "log_index": event.log_index,
+                "tx_hash": event.transaction_hash,
+                "order_hash": event.args["orderHash"],
+                "party": party,
+                "kind": kind,
+                "hash": event.args["evidenceHash"],
+            }
+        )
 
     def _claim(self, block: ReadBlock, address: str, delta: int) -> None:
         row = self._claimables.get(address)
@@ -644,6 +738,7 @@ class _Range:
         for rows in (
             self._members,
             self._orders,
+            self._disputes,
             self._claimables,
             self._supply,
             self._accounts,
@@ -656,6 +751,8 @@ class _Range:
             rows.write(session)
         if self._entries:
             session.execute(insert(_ledger), self._entries)
+        if self._evidence:
+            session.execute(insert(_evidence_logs), self._evidence)
         known: set[str] = set()
         for chunk in chunks(list(self._told)):
             known.update(session.scalars(select(_events.c.cause).where(_events.c.cause.in_(chunk))))

@@ -7,6 +7,7 @@ block. What is compared:
     members      balance, kinds, expiry and freeze of every address known
     escrow       its coin = all that is held + all that is claimable + what strangers gave it
     orders       held, refundable, deadline and status of every order
+    disputes     of every disputed order: what was disputed went to one side or is still held
     claimables   of every address that was ever credited
     purchases    the status shown is the one its order has; what was never authorized has no order
     credit       every line, field by field, with its interest at that block; their totals, book
@@ -37,6 +38,7 @@ from node.store.models import (
     Account,
     Block,
     Claimable,
+    Dispute,
     DisputeState,
     EscrowOrder,
     LedgerEntry,
@@ -96,6 +98,7 @@ class _Books:
     timestamp: int
     members: dict[str, dict[str, Any]]
     orders: dict[str, dict[str, Any]]
+    disputes: dict[str, dict[str, Any]]
     claimables: dict[str, int]
     purchases: list[tuple[str, str, str, int | None]]  # id, order hash, status, shipped at
     minted: int
@@ -148,6 +151,7 @@ class _Comparison:
         await self._check_members()
         await self._check_orders()
         await self._check_claimables()
+        self._check_disputes()
         self._check_purchases()
         await compare_credit(
             books.credit, self._contracts, self._ask, self._compare, books.timestamp
@@ -166,6 +170,7 @@ class _Comparison:
             checked={
                 "members": len(books.members),
                 "orders": len(books.orders),
+                "disputes": len(books.disputes),
                 "claimables": len(books.claimables),
                 "purchases": len(books.purchases),
                 "lines": len(books.credit.lines),
@@ -222,6 +227,20 @@ class _Comparison:
         answers = await self._ask(self._escrow, "claimable", [(address,) for address in addresses])
         for address, actual in zip(addresses, answers, strict=True):
             self._compare(address, "claimable", actual, self._books.claimables[address])
+
+    def _check_disputes(self) -> None:
+        """The orders were compared with the chain; a dispute must say what its order says."""
+        for hash_, order in self._books.orders.items():
+            dispute = self._books.disputes.get(hash_)
+            self._compare(hash_, "disputed", order["dispute"] is not None, dispute is not None)
+            if dispute is None:
+                continue
+            parts = order["held"] + dispute["to_payer"] + dispute["to_seller"]
+            self._compare(hash_, "parts of what was disputed", parts, dispute["disputed"])
+            deadline = order["dispute_deadline"]
+            self._compare(hash_, "arbitration deadline", deadline, dispute["deadline"])
+            is_open = order["dispute"] == DisputeState.OPEN
+            self._compare(hash_, "dispute open", is_open, dispute["closed_at"] is None)
 
     def _check_purchases(self) -> None:
         """The orders were compared with the chain; a purchase must say what its order says."""
@@ -314,6 +333,19 @@ def _read_books(session: Session, contracts: Contracts) -> _Books:
             )
         ).mappings()
     }
+    disputes = {
+        row["order_hash"]: dict(row)
+        for row in session.execute(
+            select(
+                Dispute.order_hash,
+                Dispute.deadline,
+                Dispute.disputed,
+                Dispute.to_payer,
+                Dispute.to_seller,
+                Dispute.closed_at,
+            )
+        ).mappings()
+    }
     claimables = dict(session.execute(select(Claimable.address, Claimable.amount)).all())
     purchases = [
         (row[0], row[1], row[2], row[3])
@@ -333,6 +365,7 @@ def _read_books(session: Session, contracts: Contracts) -> _Books:
         timestamp=newest.timestamp,
         members=members,
         orders=orders,
+        disputes=disputes,
         claimables=claimables,
         purchases=purchases,
         minted=supply.minted if supply else 0,

@@ -26,6 +26,7 @@ from node.store.models import (
     ChainTx,
     ChainTxStatus,
     EscrowOrder,
+    EvidenceLog,
     LedgerEntry,
     Operation,
     OperationStatus,
@@ -40,6 +41,7 @@ log = structlog.get_logger(__name__)
 
 _blocks: Table = Block.__table__  # type: ignore[assignment]
 _chain_txs: Table = ChainTx.__table__  # type: ignore[assignment]
+_evidence_logs: Table = EvidenceLog.__table__  # type: ignore[assignment]
 _ledger: Table = LedgerEntry.__table__  # type: ignore[assignment]
 _operations: Table = Operation.__table__  # type: ignore[assignment]
 _orders: Table = EscrowOrder.__table__  # type: ignore[assignment]
@@ -103,6 +105,7 @@ def roll_back(session: Session, to_block: int, now: int) -> Rollback:
             )
         )
     session.execute(delete(_ledger).where(_ledger.c.block_number > to_block))
+    session.execute(delete(_evidence_logs).where(_evidence_logs.c.block_number > to_block))
     session.execute(delete(_blocks).where(_blocks.c.number > to_block))
     session.execute(delete(_undo_log).where(_undo_log.c.block_number > to_block))
     return Rollback(

@@ -70,6 +70,11 @@ GAS_LIMITS = {
     "purchase.release": 900_000,
     "purchase.void": 500_000,
     "purchase.refund": 1_000_000,
+    "purchase.reclaim": 500_000,
+    "purchase.dispute": 300_000,
+    "purchase.evidence": 300_000,
+    "purchase.resolve": 1_200_000,
+    "purchase.expire_dispute": 500_000,
     "credit_offer.accept": 1_000_000,
     "draw.send": 1_000_000,
     "repayment.send": 1_000_000,
@@ -84,6 +89,7 @@ DEFAULT_GAS_LIMIT = 1_000_000
 # Refusals that time alone can lift.
 TOO_EARLY = {
     "DisputeWindowOpen",
+    "ArbitrationOpen",
     "ReclaimTooEarly",
     "AuthorizationNotYetValid",
     "MintLimitExceeded",

@@ -129,8 +129,12 @@ class _FileLock(AbstractContextManager[None]):
         os.close(self._descriptor)
 
 
-def migrate(url: str) -> None:
-    """Bring the database at `url` to the newest schema; changes nothing where it is there."""
+def migrate(url: str, to: str = "head") -> None:
+    """Bring the database at `url` to the newest schema; changes nothing where it is there.
+
+    Args:
+        to: an older revision, for tests of what comes after it.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         path = Path(parsed.database)
@@ -142,7 +146,7 @@ def migrate(url: str) -> None:
     try:
         with engine.connect() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
     finally:
         engine.dispose()
 

@@ -1,7 +1,7 @@
 """Every table of the node, in the order in which an intention becomes a fact.
 
 merchants, api_keys            who may ask
-accounts … reserve_fundings    what was asked for (resources)
+accounts … statements          what was asked for (resources), and what was said in disputes
 idempotency_keys               which request asked for it
 operations → chain_txs         how it is carried out (written by the bridge, then the outbox)
 blocks … lenders               what the chain says (written by the indexer alone)
@@ -383,6 +383,35 @@ class ReserveFunding(Base):
     created_at: Mapped[int] = mapped_column(BigInteger)
 
 
+class StatementKind(StrEnum):
+    COMPLAINT = "complaint"  # with which the payer opens the dispute
+    EVIDENCE = "evidence"
+    DECISION = "decision"  # of the arbiter
+
+
+class Statement(Base):
+    """What a party or the arbiter says in a dispute, in full; the chain has its hash alone.
+
+    It never changes. Whether it was made is what the chain says: its hash is in `evidence_logs`, or
+    is the decision's in `disputes`.
+    """
+
+    __tablename__ = "statements"
+    __table_args__ = (UniqueConstraint("purchase_id", "hash"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    purchase_id: Mapped[str] = mapped_column(ForeignKey("purchases.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    party: Mapped[str] = mapped_column(String(42))
+    text: Mapped[str] = mapped_column(Text)
+    reference: Mapped[str | None] = mapped_column(String(200))
+    salt: Mapped[str | None] = mapped_column(String(66))
+    hash: Mapped[str] = mapped_column(String(66))  # keccak256 of the canonical form
+    operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id"))  # the last try
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
 class IdempotencyKey(Base):
     """Written in the transaction that creates the resource; lives as long as the resource."""
 
@@ -577,6 +606,43 @@ class DisputeState(StrEnum):
     SETTLED = "settled"  # a party gave in
 
 
+class Dispute(Base):
+    """The dispute of an order, whoever opened it. Its state is in `escrow_orders`."""
+
+    __tablename__ = "disputes"
+    __table_args__ = (Index("ix_disputes_open_deadline", "closed_at", "deadline"),)
+
+    order_hash: Mapped[str] = mapped_column(String(66), primary_key=True)
+    opened_at: Mapped[int] = mapped_column(BigInteger)  # block times
+    deadline: Mapped[int] = mapped_column(BigInteger)  # of the arbitration
+    disputed: Mapped[int] = mapped_column(Amount)  # what was held when it was opened
+    # Where that went since, by decision, by default, or because a party gave in.
+    to_payer: Mapped[int] = mapped_column(Amount)
+    to_seller: Mapped[int] = mapped_column(Amount)  # with fee and repayment
+    # The arbiter's decision, on what was still held then.
+    decision_hash: Mapped[str | None] = mapped_column(String(66))
+    decided_to_payer: Mapped[int | None] = mapped_column(Amount)
+    decided_to_seller: Mapped[int | None] = mapped_column(Amount)
+    closed_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class EvidenceLog(Base):
+    """The hash of a complaint or of evidence, as a party put it on chain."""
+
+    __tablename__ = "evidence_logs"
+    __table_args__ = (UniqueConstraint("block_number", "log_index"),)
+
+    id: Mapped[int] = mapped_column(Sequence64, primary_key=True, autoincrement=True)
+    block_number: Mapped[int] = mapped_column(BigInteger)
+    block_timestamp: Mapped[int] = mapped_column(BigInteger)
+    log_index: Mapped[int]
+    tx_hash: Mapped[str] = mapped_column(String(66))
+    order_hash: Mapped[str] = mapped_column(String(66), index=True)
+    party: Mapped[str] = mapped_column(String(42))
+    kind: Mapped[str] = mapped_column(String(16))  # StatementKind: complaint or evidence
+    hash: Mapped[str] = mapped_column(String(66))
+
+
 class Claimable(Base):
     """Coin the escrow keeps for a receiver that could not take it."""
 
@@ -709,8 +775,8 @@ class UndoEntry(Base):
     """What a row said before a block changed it; rolled back newest first.
 
     `before` holds the columns the indexer writes, and is None where the block inserted the row.
-    Covers the tables that are changed in place, resources included; blocks and ledger entries are
-    only ever added, so they are simply deleted.
+    Covers the tables that are changed in place, resources included; blocks, ledger entries and
+    logs of evidence are only ever added, so they are simply deleted.
     """
 
     __tablename__ = "undo_log"

@@ -483,8 +483,49 @@ class Shop:
         )
         return self._act(purchase, "refund", nonce, calldata)
 
-    def _act(self, purchase: Purchase, action: str, ref: str, calldata: str) -> Operation:
-        operation = self.operation(f"purchase.{action}", ref, purchase, calldata)
+    def dispute(self, purchase: Purchase, evidence_hash: str) -> Operation:
+        payer = self.get(Account, purchase.payer_account_id)
+        fields = {"orderHash": purchase.order_hash, "evidenceHash": evidence_hash}
+        intent = self._intent(payer, "Dispute", fields)
+        calldata = self.platform.escrow.encode(
+            "disputeWithSignature", purchase.terms, evidence_hash, *intent
+        )
+        return self._act(purchase, "dispute", word(f"{purchase.order_hash}/dispute"), calldata)
+
+    def evidence(self, purchase: Purchase, party: Account, evidence_hash: str) -> Operation:
+        fields = {
+            "party": party.address,
+            "orderHash": purchase.order_hash,
+            "evidenceHash": evidence_hash,
+        }
+        intent = self._intent(party, "Evidence", fields)
+        calldata = self.platform.escrow.encode(
+            "submitEvidenceWithSignature", purchase.terms, party.address, evidence_hash, *intent
+        )
+        ref = word(f"{purchase.order_hash}/{evidence_hash}")
+        return self._act(purchase, "evidence", ref, calldata)
+
+    def resolve(self, purchase: Purchase, to_payer: int, decision_hash: str) -> Operation:
+        calldata = self.platform.escrow.encode(
+            "resolve", purchase.terms, to_payer, FEE_BPS, decision_hash
+        )
+        ref = word(f"{purchase.order_hash}/resolve")
+        return self._act(purchase, "resolve", ref, calldata, signer="arbiter")
+
+    def _intent(self, account: Account, kind: str, fields: Any) -> tuple[int, int, bytes]:
+        nonce, deadline = next(self._number) << 64, START + 3650 * DAY
+        digest = typed_data.order_intent_digest(
+            chain_id=self.platform.manifest.chain_id,
+            escrow=self.platform.escrow_address,
+            kind=kind,
+            message={**fields, "nonce": nonce, "deadline": deadline},
+        )
+        return nonce, deadline, self.signer(account).sign_hash(digest)
+
+    def _act(
+        self, purchase: Purchase, action: str, ref: str, calldata: str, **more: Any
+    ) -> Operation:
+        operation = self.operation(f"purchase.{action}", ref, purchase, calldata, **more)
         self.add(operation)
         return operation
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from eth_account.messages import encode_typed_data
+from eth_utils.crypto import keccak
+
 from node.chain.typed_data import receive_authorization_digest
 from node.keys import LocalSigner
 from tests.node.bridge.support import DAY, Client
@@ -12,6 +15,16 @@ from tests.node.platform import Platform
 ALICE = LocalSigner(b"\x11" * 32)  # a member with a key of her own
 PRICE = 12_345_678
 FEE = PRICE * 250 // 10_000
+
+
+def sign_typed_data(typed_data: dict[str, Any], signer: LocalSigner) -> dict[str, Any]:
+    """What a wallet answers that knows EIP-712, and nothing of this marketplace."""
+    signable = encode_typed_data(full_message=typed_data)
+    digest = keccak(b"\x19" + signable.version + signable.header + signable.body)
+    return {
+        "signature": "0x" + signer.sign_hash(digest).hex(),
+        "deadline": int(typed_data["message"]["deadline"]),
+    }
 
 
 class Market:
@@ -52,6 +65,31 @@ class Market:
         assert delivered["status"] == "delivered"
         await self.travel(7 * DAY)
         return delivered
+
+    async def in_window(self, buyer: Any, seller: Any) -> dict[str, Any]:
+        """Delivered, and the dispute window open."""
+        purchase = await self.purchase(buyer, seller)
+        if purchase["status"] == "created":
+            await self.pay(purchase)
+        return await self.act(purchase, "deliver")
+
+    async def pay(self, purchase: Any, signer: LocalSigner | None = None) -> None:
+        """By an external buyer, at the purchase's public address."""
+        public = Client(self.shop.app, None)
+        path = f"/v1/pay/{purchase['id']}"
+        signed = self.sign_payment((await public.get(path)).json(), signer or ALICE)
+        paid = await public.post(path, signed, key=None, wait=30)
+        assert paid.json()["status"] == "authorized"
+
+    async def signed(
+        self, purchase: Any, action: str, body: Any = None, signer: LocalSigner = ALICE
+    ) -> dict[str, Any]:
+        """An action of an external member: ask what to sign, sign just that, and send it again."""
+        path = f"/v1/purchases/{purchase['id']}/{action}"
+        unsigned = await self.shop.post(path, body)
+        assert (unsigned.status_code, unsigned.json()["code"]) == (422, "signature_required")
+        signed = sign_typed_data(unsigned.json()["to_sign"]["typed_data"], signer)
+        return await self.shop.ok(path, {**(body or {}), "signed": signed}, wait=30)
 
     async def travel(self, seconds: int) -> None:
         engine = self.platform.engine

@@ -30,6 +30,7 @@ from node.store.models import (
     Account,
     AccountStatus,
     Base,
+    Dispute,
     EscrowOrder,
     Event,
     IdempotencyKey,
@@ -292,6 +293,23 @@ class Desk:
         self.set(Purchase, purchase["id"], status=status)
         self.settle()
 
+    async def dispute(self, **totals: Any) -> dict[str, Any]:
+        """A purchase with an open dispute of all that it holds."""
+        purchase = await self.purchase()
+        deadline = CHAIN_NOW + 30 * DAY
+        self.hold(purchase, **{"dispute_deadline": deadline, "dispute": "open", **totals})
+        self.set(Purchase, purchase["id"], status="disputed")
+        dispute = Dispute(
+            order_hash=purchase["order_hash"],
+            opened_at=CHAIN_NOW,
+            deadline=deadline,
+            disputed=int(purchase["amount"]),
+            to_payer=0,
+            to_seller=0,
+        )
+        self.store.write_now(lambda session: session.add(dispute))
+        return purchase
+
     # ------------------------------------------------------------------ what the bridge wrote
 
     def rows(self, model: type[Base]) -> list[Any]:
@@ -303,7 +321,7 @@ class Desk:
     def counts(self) -> dict[str, int]:
         """Rows of everything that a request may add."""
         tables = ("accounts", "topups", "redemptions", "transfers", "purchases", "operations")
-        tables += ("credit_offers", "draws", "repayments")
+        tables += ("credit_offers", "draws", "repayments", "statements")
         tables += ("pool_deposits", "pool_withdrawals", "reserve_fundings")
         more = (Event.__tablename__, IdempotencyKey.__tablename__, "api_keys")
         return self.store.read_now(

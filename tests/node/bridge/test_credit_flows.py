@@ -299,3 +299,30 @@ async def test_a_draw_that_the_chain_refuses_frees_its_reference(desk: Desk) -> 
     await desk.shop.ok(f"/v1/accounts/{seller['id']}/unfreeze", wait=30)
     assert (await desk.shop.ok(path, body, wait=30))["status"] == "succeeded"
     await desk.market.reconcile()
+
+
+async def test_what_a_decision_or_a_buyer_that_gives_in_pays_the_seller_repays_its_line(
+    desk: Desk,
+) -> None:
+    market = desk.market
+    buyer = await market.member(address=ALICE.address, topup=2 * PRICE)
+    seller = await market.member("seller")
+    line = await desk.open_line(seller)
+    await desk.draw(line, 9 * COIN)
+    decided, given_in = [await market.in_window(buyer, seller) for _ in range(2)]
+    for purchase in (decided, given_in):
+        await market.signed(purchase, "disputes", {"text": "Broken"})
+    body = {"to_payer": str(PRICE - 4 * COIN), "text": "Shared"}
+    resolved = await market.act(decided, "disputes/resolve", body)
+    assert (resolved["status"], resolved["to_seller"]) == ("decided", str(4 * COIN))
+    shown = (await market.shop.get(f"/v1/purchases/{decided['id']}")).json()
+    repaid = (4 * COIN - 100_000) * HOLDBACK_BPS // 10_000
+    assert (shown["released"], shown["fee"], shown["repayment"]) == (
+        str(4 * COIN),
+        "100000",
+        str(repaid),
+    )
+    released = await market.signed(given_in, "release", {"by": "payer"})
+    assert (released["status"], released["repayment"]) == ("released", str(HOLDBACK))
+    assert (await desk.line(line["id"]))["repaid_by_sales"] == str(repaid + HOLDBACK)
+    await market.reconcile()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from node.chain.typed_data import (
     intent_nonce,
     offer_hash,
     order_hash,
+    order_intent_digest,
+    order_intent_json,
     receive_authorization_digest,
     redemption_digest,
     refund_nonce,
@@ -249,6 +252,47 @@ def test_intents_are_the_typed_data_hashes_of_their_messages(
         fields(owner="address", shares="uint256"),
         {"owner": member, "shares": amount, **rest},
     )
+
+
+ORDER_INTENTS = {
+    "Release": {"orderHash": "bytes32", "amount": "uint256"},
+    "Void": {"orderHash": "bytes32", "amount": "uint256"},
+    "Reclaim": {"orderHash": "bytes32"},
+    "Dispute": {"orderHash": "bytes32", "evidenceHash": "bytes32"},
+    "Evidence": {"party": "address", "orderHash": "bytes32", "evidenceHash": "bytes32"},
+}
+
+
+@pytest.mark.parametrize("kind", ORDER_INTENTS)
+@given(
+    order=_words,
+    evidence=_words,
+    party=_addresses,
+    amount=_uint(256),
+    nonce=_uint(256),
+    deadline=_uint(256),
+)
+def test_an_intent_on_an_order_is_hashed_as_a_wallet_hashes_its_json(
+    kind: str, order: str, evidence: str, party: str, amount: int, nonce: int, deadline: int
+) -> None:
+    types = {**ORDER_INTENTS[kind], "nonce": "uint256", "deadline": "uint256"}
+    values = {"orderHash": order, "evidenceHash": evidence, "party": party, "amount": amount}
+    values |= {"nonce": nonce, "deadline": deadline}
+    message = {name: values[name] for name in types}
+    place = {"chain_id": 4242, "escrow": ESCROW}
+    digest = order_intent_digest(kind=kind, message=message, **place)  # type: ignore[arg-type]
+    fields = [{"name": name, "type": type_} for name, type_ in types.items()]
+    assert digest == digest_of("Plaza PurchaseEscrow", ESCROW, 4242, kind, fields, message)
+    sent = order_intent_json(kind=kind, message=message, **place)  # type: ignore[arg-type]
+    signable = encode_typed_data(full_message=json.loads(json.dumps(sent)))
+    assert digest == keccak(b"\x19" + signable.version + signable.header + signable.body)
+
+
+def test_an_intent_of_no_kind_or_without_a_field_is_refused() -> None:
+    with pytest.raises(KeyError, match="Steal"):
+        order_intent_digest(chain_id=1, escrow=ESCROW, kind="Steal", message={})
+    with pytest.raises(KeyError, match="orderHash"):
+        order_intent_json(chain_id=1, escrow=ESCROW, kind="Void", message={"amount": 1})
 
 
 def test_an_intents_nonce_is_the_first_of_its_own_key() -> None:

@@ -32,6 +32,8 @@ PROJECTIONS = (
     "members",
     "ledger_entries",
     "escrow_orders",
+    "disputes",
+    "evidence_logs",
     "claimables",
     "supply",
     "credit_lines",
@@ -44,6 +46,7 @@ EXECUTION = ("operations", "chain_txs")
 # Row numbers and wall-clock times say nothing of the chain.
 _IGNORED = {
     "ledger_entries": {"id"},
+    "evidence_logs": {"id"},
     "operations": {"updated_at"},
     "purchases": {"error"},  # of the last failed operation, which the chain may never have heard of
 }

@@ -14,8 +14,10 @@ from node.store.models import (
     Account,
     AccountStatus,
     Claimable,
+    Dispute,
     EscrowOrder,
     Event,
+    EvidenceLog,
     LedgerEntry,
     Member,
     MoveStatus,
@@ -489,6 +491,23 @@ async def test_a_dispute_is_followed_to_its_decision(
     assert row.status == PurchaseStatus.RESOLVED
     order = shop.get(EscrowOrder, purchase.order_hash)
     assert (order.held, order.voided, order.released) == (0, 4 * COIN, 6 * COIN)
+    dispute = shop.get(Dispute, purchase.order_hash)
+    assert (dispute.disputed, dispute.to_payer, dispute.to_seller) == (
+        10 * COIN,
+        4 * COIN,
+        6 * COIN,
+    )
+    assert (dispute.decided_to_payer, dispute.decided_to_seller) == (4 * COIN, 6 * COIN)
+    assert dispute.decision_hash == word("the decision")
+    assert dispute.deadline == dispute.opened_at + 30 * DAY == order.dispute_deadline
+    assert dispute.closed_at >= dispute.opened_at
+    logs = platform.store.read_now(
+        lambda session: session.scalars(select(EvidenceLog).order_by(EvidenceLog.id)).all()
+    )
+    assert [(log.kind, log.party, log.hash, log.order_hash) for log in logs] == [
+        ("complaint", buyer.address, word("a broken cup"), purchase.order_hash),
+        ("evidence", seller.address, word("a photo"), purchase.order_hash),
+    ]
     fee = 6 * COIN * FEE_BPS // 10_000
     assert ledger(platform.store, seller.address)[-1][:2] == ("release", 6 * COIN - fee)
     assert ledger(platform.store, buyer.address)[-1][:2] == ("void", 4 * COIN)
@@ -513,6 +532,9 @@ async def test_a_dispute_nobody_decides_gives_all_back(
     assert shop.get(Purchase, purchase.id).status == PurchaseStatus.RESOLVED
     order = shop.get(EscrowOrder, purchase.order_hash)
     assert (order.held, order.voided) == (0, 10 * COIN)
+    dispute = shop.get(Dispute, purchase.order_hash)
+    assert (dispute.to_payer, dispute.to_seller) == (10 * COIN, 0)
+    assert (dispute.decision_hash, dispute.closed_at is None) == (None, False)
     assert ledger(platform.store, buyer.address)[-1][:2] == ("void", 10 * COIN)
     assert (await reconcile(platform.engine.rpc, platform.store, platform.manifest)).drift == []
 
@@ -524,9 +546,40 @@ async def test_a_party_that_gives_in_ends_a_dispute(
     shop.void(purchase, 4 * COIN)
     await worker.settle()
     assert shop.get(Purchase, purchase.id).status == PurchaseStatus.DISPUTED
+    dispute = shop.get(Dispute, purchase.order_hash)
+    assert (dispute.to_payer, dispute.to_seller, dispute.closed_at) == (4 * COIN, 0, None)
+    assert (await reconcile(platform.engine.rpc, platform.store, platform.manifest)).drift == []
     terms = purchase.terms
     give_in = platform.escrow.encode("release", terms, 6 * COIN, terms["maxFeeBps"])
     await platform.send(shop.signer(buyer), platform.escrow_address, give_in, gas=1_500_000)
     await worker.index()
     assert shop.get(Purchase, purchase.id).status == PurchaseStatus.RELEASED
+    dispute = shop.get(Dispute, purchase.order_hash)
+    assert (dispute.to_payer, dispute.to_seller) == (4 * COIN, 6 * COIN)
+    assert (dispute.decision_hash, dispute.closed_at is None) == (None, False)
+    assert (await reconcile(platform.engine.rpc, platform.store, platform.manifest)).drift == []
+
+
+async def test_what_left_an_order_before_its_dispute_is_not_disputed(
+    platform: Platform, shop: Shop, worker: Worker
+) -> None:
+    buyer, seller = await funded(shop, worker)
+    purchase = await opened(shop, worker, buyer, seller, 10 * COIN)
+    shop.deliver(purchase)
+    await worker.settle()
+    shop.void(purchase, COIN)
+    shop.dispute(purchase, word("a broken cup"))
+    await worker.settle()
+    shop.void(purchase, COIN, so_far=COIN)
+    shop.void(purchase, COIN, so_far=2 * COIN)  # in one range of blocks with the next
+    await worker.settle()
+    shop.resolve(purchase, 0, word("the decision"))
+    await worker.settle()
+    dispute = shop.get(Dispute, purchase.order_hash)
+    assert (dispute.disputed, dispute.to_payer, dispute.to_seller) == (
+        9 * COIN,
+        2 * COIN,
+        7 * COIN,
+    )
+    assert (dispute.decided_to_payer, dispute.decided_to_seller) == (0, 7 * COIN)
     assert (await reconcile(platform.engine.rpc, platform.store, platform.manifest)).drift == []

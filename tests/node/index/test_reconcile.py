@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from node.index.reconcile import Drift, ReconcileError, reconcile
-from node.store.models import Account, Claimable, EscrowOrder, Member, Purchase, Supply
+from node.store.models import Account, Claimable, Dispute, EscrowOrder, Member, Purchase, Supply
 from tests.node.platform import BUYER, COIN, SELLER, Platform, Shop, Worker, word
 
 
@@ -79,6 +79,39 @@ async def test_an_injected_difference_is_found(
     )
     report = await reconcile(platform.engine.rpc, platform.store, platform.manifest)
     assert not report.ok
+    assert {drift.what for drift in report.drift} == found
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "found"),
+    [
+        ("to_payer", 2, {"parts of what was disputed"}),
+        ("disputed", 1, {"parts of what was disputed"}),
+        ("deadline", 5, {"arbitration deadline"}),
+        ("closed_at", 5, {"dispute open"}),
+        (None, None, {"disputed"}),
+    ],
+)
+async def test_a_dispute_that_is_not_its_orders_is_found(
+    platform: Platform,
+    shop: Shop,
+    worker: Worker,
+    column: str | None,
+    value: int | None,
+    found: set[str],
+) -> None:
+    _, _, purchase = await market(shop, worker)
+    shop.deliver(purchase)
+    await worker.settle()
+    shop.dispute(purchase, word("a broken cup"))
+    await worker.settle()
+    report = await reconcile(platform.engine.rpc, platform.store, platform.manifest)
+    assert (report.drift, report.checked["disputes"]) == ([], 1)
+    statement: Any = delete(Dispute)
+    if column is not None:
+        statement = update(Dispute).values({column: value})
+    platform.store.write_now(lambda session: session.execute(statement))
+    report = await reconcile(platform.engine.rpc, platform.store, platform.manifest)
     assert {drift.what for drift in report.drift} == found
 
 

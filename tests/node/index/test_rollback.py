@@ -57,18 +57,24 @@ async def second_half(
     platform: Platform, shop: Shop, worker: Worker, buyer: Account, seller: Account
 ) -> list[Purchase]:
     """Purchases in every state, a transfer that fails on chain, and an operation refused."""
-    purchases = [shop.purchase(buyer, seller, (10 + n) * COIN) for n in range(4)]
+    purchases = [shop.purchase(buyer, seller, (10 + n) * COIN) for n in range(5)]
     for purchase in purchases:
         shop.authorize(purchase)
     await worker.settle()
     shop.ship(purchases[0])
-    for purchase in purchases[:3]:
+    for purchase in (*purchases[:3], purchases[4]):
         shop.deliver(purchase)
+    await worker.settle()
+    shop.dispute(purchases[4], word("a broken cup"))
+    await worker.settle()
+    shop.evidence(purchases[4], seller, word("a receipt"))
+    shop.void(purchases[4], 4 * COIN)
     await worker.settle()
     await platform.engine.set_time(await platform.engine.now() + DISPUTE_WINDOW)
     shop.release(purchases[1], 11 * COIN)
     shop.release(purchases[2], 5 * COIN)
     shop.void(purchases[3], 13 * COIN)
+    shop.resolve(purchases[4], 6 * COIN, word("the decision"))
     await worker.settle()
     shop.act_on_account(seller, "freeze")
     await worker.settle()
@@ -92,6 +98,7 @@ def same_but_for_blocks(store: Store) -> dict[str, object]:
     tables = projections(
         store, ("members", "escrow_orders", "claimables", "supply", "topups", "redemptions")
     )
+    tables |= projections(store, ("disputes",))
     tables |= projections(store, ("transfers",))
     purchases = store.read_now(
         lambda session: sorted(session.execute(select(Purchase.id, Purchase.status)).all())
@@ -127,7 +134,15 @@ async def test_a_chain_that_lost_blocks_gets_the_same_bytes_again_at_the_same_ti
     rolled_back = unindexed_copy(platform, platform.store, tmp_path / "rolled_back.db")
     expected = await platform.worker(store=rolled_back)
     await expected.index()
-    for table in ("members", "ledger_entries", "escrow_orders", "supply", "topups"):
+    for table in (
+        "members",
+        "ledger_entries",
+        "escrow_orders",
+        "disputes",
+        "evidence_logs",
+        "supply",
+        "topups",
+    ):
         assert projections(platform.store)[table] == projections(rolled_back)[table]
     rolled_back.close()
 

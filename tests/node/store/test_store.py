@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, insert, select
 from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import Session
 
 from node.store import Store, migrate
 from node.store.ids import Ids
-from node.store.models import Base, Merchant, Supply
+from node.store.models import Base, Dispute, EscrowOrder, Merchant, Supply
 
 HUGE = 2**100 + 1
 
@@ -73,6 +73,46 @@ def test_amounts_are_exact_beyond_64_bits_and_never_floats(url: str) -> None:
     with pytest.raises(StatementError, match="an amount is an int"):
         store.write_now(lambda session: session.add(Supply(id=2, minted=1.5, burned=0)))
     store.close()
+
+
+def test_disputes_indexed_before_they_had_a_table_are_kept(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    migrate(url, to="0002")
+    engine = create_engine(url)
+    totals = {"released": 0, "voided": 0, "fee": 0, "repayment": 0, "refunded": 0, "reclaimed": 0}
+
+    def order(name: str, held: int, dispute: str | None, **changes: int) -> dict[str, object]:
+        return {
+            "order_hash": name,
+            "payer": "p",
+            "payee": "s",
+            "authorized": HUGE,
+            "held": held,
+            **totals,
+            **changes,
+            "dispute_deadline": 40 * 86_400,
+            "dispute": dispute,
+        }
+
+    with engine.begin() as connection:
+        connection.execute(
+            insert(EscrowOrder),
+            [
+                order("open", HUGE - 4, "open", voided=4),
+                order("decided", 0, "decided", voided=4, released=HUGE - 4),
+                order("undisputed", HUGE, None),
+            ],
+        )
+    migrate(url)
+    with engine.connect() as connection:
+        kept = {row.order_hash: row for row in connection.execute(select(Dispute))}
+    engine.dispose()
+    assert kept.keys() == {"open", "decided"}
+    open_, decided = kept["open"], kept["decided"]
+    assert (open_.disputed, open_.to_payer, open_.to_seller) == (HUGE - 4, 0, 0)
+    assert (open_.opened_at, open_.deadline, open_.closed_at) == (864_000, 3_456_000, None)
+    assert (decided.disputed, decided.to_payer, decided.to_seller) == (HUGE, 4, HUGE - 4)
+    assert decided.closed_at is not None
 
 
 _COUNT = """
