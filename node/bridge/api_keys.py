@@ -32,7 +32,10 @@ router = APIRouter(prefix="/api_keys", tags=["api keys"])
 class ApiKeyRequest(Input):
     name: Name = Field(description="what the key is for")
     scopes: list[Scope] | None = Field(
-        None, min_length=1, max_length=5, description="without it: those of the key that asks"
+        None,
+        min_length=1,
+        max_length=len(ALL_SCOPES),
+        description="without it: those of the key that asks",
     )
 
     model_config = ConfigDict(
