@@ -19,10 +19,11 @@ Networks = Sequence[IPv4Network | IPv6Network]
 
 _LOOKUP_SECONDS = 5.0
 _PUBLIC_IPV6 = IPv6Network("2000::/3")
-_NEVER = (
-    ip_network("192.88.99.0/24"),  # relays from IPv6 to anywhere in IPv4
-    ip_network("2002::/16"),  # these carry an IPv4 address that their relay would connect to
-    ip_network("2001::/32"),
+# Special ones that not every Python knows, and those that stand for others: 6to4 and Teredo carry
+# an IPv4 address that their relay would connect to.
+_NEVER = tuple(
+    ip_network(network)
+    for network in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16", "3fff::/20")
 )
 
 
