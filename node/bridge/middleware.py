@@ -135,4 +135,7 @@ def _last_resort(error: Exception, request_id: str) -> Problem:
 
 def _is_busy(error: DBAPIError) -> bool:
     words = str(error.orig).lower()
-    return any(word in words for word in ("locked", "busy", "deadlock", "could not serialize"))
+    return any(
+        word in words
+        for word in ("locked", "busy", "deadlock", "lock timeout", "could not serialize")
+    )

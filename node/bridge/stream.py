@@ -25,8 +25,9 @@ from sse_starlette.event import ServerSentEvent
 
 from node.bridge.problems import Problem
 from node.bridge.rows import owned, table
+from node.bridge.waiting import last_seq
 from node.store import Store
-from node.store.feed import event_values, settled_seq
+from node.store.events import event_values
 from node.store.models import Event
 from node.webhooks.queue import type_matches
 
@@ -41,10 +42,7 @@ _MOST_AHEAD = 1_000  # events that wait for one client before it has to read the
 
 _EVENTS = table(Event)
 _NEWS = (
-    select(_EVENTS)
-    .where(_EVENTS.c.seq > bindparam("seen"), _EVENTS.c.seq <= bindparam("settled"))
-    .order_by(_EVENTS.c.seq)
-    .limit(_PART)
+    select(_EVENTS).where(_EVENTS.c.seq > bindparam("seen")).order_by(_EVENTS.c.seq).limit(_PART)
 )
 _MISSED = (
     owned(Event, bindparam("its_merchant"))
@@ -103,7 +101,7 @@ class Feed:
         try:
             async with self._starting:
                 if self._seen is None:
-                    self._seen = await self._store.read(settled_seq)
+                    self._seen = await self._store.read(last_seq)
                 if self._watcher is None:
                     self._watcher = asyncio.create_task(self._watch())
             # Nothing is awaited from here on, so every event after this one is told to it.
@@ -149,8 +147,7 @@ class Feed:
             self._watcher = self._seen = None
 
     def _read_news(self, session: Session) -> Sequence[Row[Any]]:
-        values = {"seen": self._seen, "settled": settled_seq(session)}
-        return session.execute(_NEWS, values).all()
+        return session.execute(_NEWS, {"seen": self._seen}).all()
 
 
 async def stream_events(
@@ -173,7 +170,7 @@ async def stream_events(
     if feed.count(merchant_id) >= MOST_STREAMS:
         raise Problem("too_many_streams", f"there are {MOST_STREAMS} streams of this merchant here")
     if after is None:
-        after = await store.read(settled_seq)
+        after = await store.read(last_seq)
     return _stream(store, feed, merchant_id, after, types, is_welcome)
 
 

@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session
 MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_MILLISECONDS = 30_000  # how long another process may hold SQLite's write lock
 _THREADS = 4
+_WRITERS = 0x706C617A61  # PostgreSQL's advisory lock of the writers of this database
 
 Result = TypeVar("Result")
 
@@ -42,10 +43,10 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
-        self._reader = create_engine(url, pool_size=_THREADS)
         self._writer_lock: AbstractContextManager[None]
         self._read_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store-read")
         if self.is_sqlite:
+            self._reader = create_engine(url, pool_size=_THREADS)
             # SQLite has one writer: one thread queues the writers of this process fairly, and a
             # lock on a file those of other processes. SQLite's own lock would do for safety, but
             # who finds it taken sleeps for up to 100 ms before looking again.
@@ -55,9 +56,16 @@ class Store:
             _set_up_sqlite(self._reader, begin="BEGIN")
             _set_up_sqlite(self._writer, begin="BEGIN IMMEDIATE")
         else:
-            self._writer = self._reader
-            self._write_threads = self._read_threads
+            # Reads see one state, as they do on SQLite; the default would show each statement its
+            # own. Writers come one after the other, as on SQLite, so that an event's `seq` is in
+            # the order of commits: who reads up to a seq has read all that will ever be before it.
+            self._reader = create_engine(
+                url, pool_size=_THREADS, isolation_level="REPEATABLE READ", pool_pre_ping=True
+            )
+            self._writer = create_engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True)
+            self._write_threads = ThreadPoolExecutor(1, thread_name_prefix="store-write")
             self._writer_lock = nullcontext()
+            _set_up_postgresql(self._writer)
 
     async def read(self, work: Callable[[Session], Result]) -> Result:
         """Run `work` on one consistent state; what it changes is not kept."""
@@ -154,6 +162,14 @@ def _set_up_sqlite(engine: Engine, begin: str) -> None:
     @event.listens_for(engine, "begin")
     def on_begin(connection: Any) -> None:
         connection.exec_driver_sql(begin)
+
+
+def _set_up_postgresql(writer: Engine) -> None:
+    @event.listens_for(writer, "begin")
+    def on_begin(connection: Any) -> None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_BUSY_MILLISECONDS}")
+        # Held until the transaction ends, however it ends.
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
 
 
 if sqlite3.sqlite_version_info < (3, 35):  # RETURNING

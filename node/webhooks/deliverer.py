@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session
 
 from node.keys import SealedSeed, SeedError
 from node.store import Store
-from node.store.feed import event_values, settled_seq
+from node.store.events import event_values
 from node.store.ids import Ids
 from node.store.models import (
     DeliveryStatus,
@@ -361,7 +361,7 @@ class Deliverer:
         after = max(cursor, min(endpoint.from_seq for endpoint in endpoints))
         events = session.execute(
             select(_events)
-            .where(_events.c.seq > max(after, self._seen), _events.c.seq <= settled_seq(session))
+            .where(_events.c.seq > max(after, self._seen))
             .order_by(_events.c.seq)
             .limit(ROUND_EVENTS)
         ).all()

@@ -213,7 +213,30 @@ def test_no_operation_can_be_entered_from_within_another(hostile, chain, account
         chain.travel_to(terms.reclaimAfter)
     calls = operations(hostile, terms)
     start = chain.snapshot()
-    attacks = {**calls, "claim": (accounts.seller.address,)}
+    # Of those that are refused at once, what they would be given does not matter.
+    intent = (0, FOREVER, b"")
+    attacks = {
+        **calls,
+        "claim": (accounts.seller.address,),
+        "releaseWithSignature": (terms, 1, *intent),
+        "voidWithSignature": (terms, 1, *intent),
+        "reclaimWithSignature": (terms, *intent),
+        "dispute": (terms, REF),
+        "disputeWithSignature": (terms, REF, *intent),
+        "submitEvidence": (terms, REF),
+        "submitEvidenceWithSignature": (terms, accounts.buyer.address, REF, *intent),
+        "resolve": (terms, 0, MAX_FEE_BPS, REF),
+        "expireDispute": (terms,),
+        "authorizeMany": ([],),
+        "releaseMany": ([],),
+    }
+    moving = {
+        function["name"]
+        for function in hostile.escrow.abi
+        if function["type"] == "function" and function["stateMutability"] == "nonpayable"
+    }
+    own = {"authorizeBatchItem", "releaseBatchItem"}  # by the escrow itself, inside a batch
+    assert set(attacks) == moving - own - {"cancelIntents", "setAuthority"}
     for attack, arguments in attacks.items():
         data = hostile.function(attack, *arguments)._encode_transaction_data()
         arm = hostile.coin.functions.arm(hostile.escrow.address, data)

@@ -79,11 +79,12 @@ def test_a_sequence_reaches_what_it_is_meant_to_reach():
         world.run(random_steps(Random(f"reach {number}"), 120))
     for state in ("line Active", "line in grace", "line Defaulted", "line ChargedOff"):
         assert world.states[state] > 0, state
-    for state in ("order Authorized", "order Delivered", "order Disputed"):
+    for state in ("order Authorized", "order Delivered", "order Disputed", "coin claimable"):
         assert world.states[state] > 0, state
     seen = {outcome for _, outcome in world.outcomes}
     assert {"ok", "InvalidIntentSignature", "IntentExpired", "InvalidAccountNonce"} <= seen
     assert {"InvalidSignature", "AuthorizationExpired", "AccessManagedUnauthorized"} <= seen
+    assert {"MintLimitExceeded", "ReserveTooLow", "AccountIsFrozen", "NotAMember"} <= seen
 
 
 def test_a_difference_in_any_balance_is_found():

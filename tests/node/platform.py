@@ -25,7 +25,7 @@ from node.index.indexer import Indexer
 from node.keys import LocalSigner, SealedSeed
 from node.outbox import Broadcaster, Submitter
 from node.settings import Settings
-from node.store import Store, migrate
+from node.store import Store
 from node.store.ids import Ids
 from node.store.models import (
     Account,
@@ -41,6 +41,7 @@ from node.store.models import (
     TopUp,
     Transfer,
 )
+from tests import databases
 
 START = 1_500_000_000
 DAY = 86_400
@@ -155,10 +156,10 @@ class Platform:
         await worker.indexer.start()
         return worker
 
-    def new_store(self, path: Path) -> Store:
-        url = f"sqlite:///{path}"
-        migrate(url)
-        return Store(url)
+    def new_store(self, folder: Path) -> Store:
+        """Over a database of its own."""
+        folder.mkdir()
+        return Store(databases.new_url(folder))
 
     async def call(self, codec: ContractCodec, function: str, *args: Any) -> Any:
         address = self.manifest.contracts[codec.contract].address
@@ -191,7 +192,7 @@ async def open_platform(folder: Path, chain: str, **changes: Any) -> AsyncIterat
     await engine.start()
     seed = SealedSeed(b"\x05" * 32)
     manifest = await deploy(engine, seed, settings, bridge_url="http://127.0.0.1:8400")
-    migrate(settings.store_url)
+    settings = settings.model_copy(update={"database_url": databases.new_url(folder)})
     store = Store(settings.store_url)
     try:
         yield Platform(engine, settings, seed, manifest, store)

@@ -12,19 +12,13 @@ from node.bridge.api_keys import create_merchant_key
 from node.bridge.app import create_app
 from node.worker import run_worker
 from tests.node.bridge.market import Market
-from tests.node.bridge.support import Client, Desk, empty_database, openapi
+from tests.node.bridge.support import Client, Desk, openapi
 from tests.node.platform import open_platform
 
 
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database to copy."""
-    return empty_database(tmp_path_factory.mktemp("empty") / "plaza.db")
-
-
 @pytest.fixture
-def desk(tmp_path: Path, database: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path, database)
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
     yield desk
     desk.close()
 

@@ -7,7 +7,6 @@ the route, and the body must fit the schema.
 from __future__ import annotations
 
 import itertools
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +25,7 @@ from node.chain.deployment import Manifest
 from node.chain.rpc import HttpRpc, Rpc
 from node.keys import SealedSeed
 from node.settings import Settings
-from node.store import Store, migrate
+from node.store import Store
 from node.store.models import (
     Account,
     AccountStatus,
@@ -39,6 +38,7 @@ from node.store.models import (
     Purchase,
     WorkerStatus,
 )
+from tests import databases
 
 CHAIN_NOW = 1_600_000_000
 DAY = 86_400
@@ -184,12 +184,10 @@ def _route_of(app: FastAPI, method: str, path: str) -> str | None:
 class Desk:
     """A bridge whose chain is silent: `stand` and its like write what the indexer would."""
 
-    def __init__(
-        self, folder: Path, empty_database: Path, settings: Any = None, **parts: Any
-    ) -> None:
+    def __init__(self, folder: Path, settings: Any = None, **parts: Any) -> None:
         """With further settings, and parts of `create_app` other than the real ones."""
-        shutil.copy(empty_database, folder / "plaza.db")
-        self.settings = Settings(data=folder, **settings or {})
+        database_url = databases.new_url(folder)
+        self.settings = Settings(data=folder, database_url=database_url, **settings or {})
         self.parts = parts
         self.manifest = a_manifest()
         self.rpc: Rpc = HttpRpc(NOBODY)
@@ -317,8 +315,3 @@ class Desk:
                 for name in (*tables, *more)
             }
         )
-
-
-def empty_database(path: Path) -> Path:
-    migrate(f"sqlite:///{path}")
-    return path

@@ -7,14 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.bridge.support import empty_database, openapi
+from tests.node.bridge.support import openapi
 from tests.node.webhooks.support import Clock, Office, Receiver, an_office, patch_clock
-
-
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database to copy."""
-    return empty_database(tmp_path_factory.mktemp("empty") / "plaza.db")
 
 
 @pytest.fixture
@@ -25,8 +19,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-async def office(tmp_path: Path, database: Path, clock: Clock) -> AsyncIterator[Office]:
-    office = an_office(tmp_path, database, clock)
+async def office(tmp_path: Path, clock: Clock) -> AsyncIterator[Office]:
+    office = an_office(tmp_path, clock)
     openapi(office.desk.app)
     yield office
     await office.close()

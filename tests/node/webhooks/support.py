@@ -240,6 +240,6 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def an_office(folder: Path, database: Path, clock: Clock, **settings: Any) -> Office:
+def an_office(folder: Path, clock: Clock, **settings: Any) -> Office:
     values = {"webhook_networks": "127.0.0.0/8", **settings}
-    return Office(Desk(folder, database, values, wall_milliseconds=clock.milliseconds), clock)
+    return Office(Desk(folder, values, wall_milliseconds=clock.milliseconds), clock)

@@ -1,4 +1,4 @@
-"""Webhooks, and events that are complete up to a seq
+"""Webhooks
 
 Revision ID: 0004
 Revises: 0002
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-
-from node.store.feed import TRIGGER
 
 revision = "0004"
 down_revision = "0002"
@@ -85,15 +83,9 @@ def upgrade() -> None:
         ("ix_webhook_deliveries_finished_at", ["finished_at"]),
     ):
         op.create_index(name, "webhook_deliveries", columns, unique=False)
-    if op.get_context().dialect.name == "postgresql":
-        for statement in TRIGGER:
-            op.execute(statement)
 
 
 def downgrade() -> None:
-    if op.get_context().dialect.name == "postgresql":
-        op.execute("DROP TRIGGER plaza_events_begin ON events")
-        op.execute("DROP FUNCTION plaza_events_begin")
     op.drop_table("webhook_deliveries")
     op.drop_table("webhook_endpoints")
     op.drop_table("webhook_deliverer")
