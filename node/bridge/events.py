@@ -17,7 +17,7 @@ from node.bridge.context import Context, Ctx
 from node.bridge.pagination import Listed
 from node.bridge.problems import Problem, documented
 from node.bridge.rows import add, find, owned, table
-from node.bridge.stream import PING_SECONDS, stream_events
+from node.bridge.stream import PING_SECONDS, SEND_SECONDS, stream_events
 from node.bridge.values import Output, Query, Time
 from node.store import models
 from node.store.events import event_values
@@ -202,7 +202,7 @@ async def stream(
         None if query.types is None else query.types.split(","),
         is_welcome,
     )
-    return EventSourceResponse(events, ping=PING_SECONDS)
+    return EventSourceResponse(events, ping=PING_SECONDS, send_timeout=SEND_SECONDS)
 
 
 @router.get("/{event_id}", response_model=Event, responses=documented("not_found"))

@@ -32,6 +32,7 @@ from node.store.models import Event
 from node.webhooks.queue import type_matches
 
 PING_SECONDS = 15
+SEND_SECONDS = 60  # a client that takes nothing for so long is cut off
 RETRY_MILLISECONDS = 2_000  # what clients are told to wait before they connect again
 MOST_STREAMS = 100  # of one merchant, in one process
 _POLL_SECONDS = 0.025

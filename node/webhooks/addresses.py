@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from yarl import URL
@@ -18,6 +20,9 @@ Lookup = Callable[[str, int], Awaitable[list[str]]]
 Networks = Sequence[IPv4Network | IPv6Network]
 
 _LOOKUP_SECONDS = 5.0
+# Threads of their own, and many: a name server that does not answer holds one for a while, and must
+# not hold up the names of others.
+_LOOKUP_THREADS = ThreadPoolExecutor(100, thread_name_prefix="lookup")
 _PUBLIC_IPV6 = IPv6Network("2000::/3")
 # Special ones that not every Python knows, and those that stand for others: 6to4 and Teredo carry
 # an IPv4 address that their relay would connect to.
@@ -37,7 +42,8 @@ class RefusedAddress(OSError):
 
 async def lookup(host: str, port: int) -> list[str]:
     """Return the addresses of a host name. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_LOOKUP_THREADS, ask)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 

@@ -6,8 +6,9 @@ more. A round:
 
 1. What has come back is written down: done, to be tried again, or given up; and what waited behind
    it may go.
-2. New events become deliveries, in the transaction that moves the cursor past them.
+2. One look at the database: what is new, and what is due.
 3. What is due is posted, by tasks that outlive the round: no transaction is open meanwhile.
+4. New events become deliveries, in the transaction that moves the cursor past them.
 
 A delivery is over only when its answer is in the database. So whatever dies whenever, it is posted
 again, under the same webhook-id; and the next one of its resource has not gone before.
@@ -16,14 +17,14 @@ again, under the same webhook-id; and the next one of its resource has not gone 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import orjson
 import structlog
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 
@@ -65,6 +66,9 @@ _events: Table = Event.__table__  # type: ignore[assignment]
 _deliverer: Table = WebhookDeliverer.__table__  # type: ignore[assignment]
 
 
+_CHANGE = update(_deliveries).where(_deliveries.c.number == bindparam("its_number"))
+
+
 class _LeaseLost(Exception):
     """Another worker delivers now."""
 
@@ -80,12 +84,16 @@ class _Attempt(NamedTuple):
     answer: Answer
 
 
-class _News(NamedTuple):
-    """What a round may have to hand out."""
+class _View(NamedTuple):
+    """What a round finds in the database."""
 
-    after: int
-    events: list[Row[Any]]
-    endpoints: list[Row[Any]]
+    endpoints: list[Row[Any]]  # that are enabled
+    after: int  # all before was handed out, or wanted by nobody
+    events: list[Row[Any]]  # that are new
+    due: list[tuple[Row[Any], list[Row[Any]]]]  # endpoints and what is due there
+
+
+_NOTHING = _View([], 0, [], [])
 
 
 class Deliverer:
@@ -113,7 +121,6 @@ class Deliverer:
         retention: int,
     ) -> None:
         self._store = store
-        self._seed = seed
         self._sender = sender
         self._owner = owner
         self._clock = clock
@@ -130,6 +137,7 @@ class Deliverer:
         # Endpoints that gave no answer the last time: one POST at a time, so that many dead ones do
         # not keep the living waiting.
         self._silent: set[str] = set()
+        self._unseal = lru_cache(maxsize=10_000)(seed.unseal)  # it takes a millisecond
         self._sweep_at = 0.0
 
     async def round(self) -> bool:
@@ -138,9 +146,11 @@ class Deliverer:
             if not await self._lead():
                 return False
             worked = await self._write_down()
-            worked = await self._hand_out() or worked
-            worked = await self._replay() or worked
-            worked = await self._post() or worked
+            known = Counter(self._endpoint_of.values())
+            view = await self._store.read(partial(self._look, busy=self._busy(), known=known))
+            worked = self._post(view) or worked
+            worked = await self._hand_out(view) or worked
+            worked = await self._replay(view) or worked
             return await self._sweep() or worked
         except _LeaseLost:
             log.warning("webhooks.lease_lost", owner=self._owner)
@@ -267,19 +277,23 @@ class Deliverer:
                 select(_deliveries).where(_deliveries.c.number.in_(numbers))
             ).all()
         }
+        changes: list[dict[str, Any]] = []
+        over: defaultdict[str, set[str]] = defaultdict(set)
         gone: set[str] = set()
         for attempt in attempts:
             row = rows.get(attempt.number)
             if row is None or row.status != DeliveryStatus.PENDING:
                 continue  # it was canceled meanwhile
-            values = self._after(row, attempt, now)
-            session.execute(
-                update(_deliveries).where(_deliveries.c.number == row.number).values(values)
-            )
-            if values["status"] != DeliveryStatus.PENDING:
-                queue.let_next_go(session, row.endpoint_id, row.resource_id, now)
+            change = self._after(row, attempt, now)
+            changes.append({"its_number": row.number, **change})
+            if change["status"] != DeliveryStatus.PENDING:
+                over[row.endpoint_id].add(row.resource_id)
             if attempt.answer.status == _GONE:
                 gone.add(row.endpoint_id)
+        if changes:
+            session.execute(_CHANGE, changes)
+        for endpoint_id, resources in over.items():
+            queue.let_next_go(session, endpoint_id, resources, now)
         for endpoint_id in sorted(gone):
             if endpoints[endpoint_id].status == EndpointStatus.ENABLED:
                 self._disable(session, endpoints[endpoint_id], int(now))
@@ -307,7 +321,8 @@ class Deliverer:
         else:
             pause = SCHEDULE[made] * (1 + JITTER * self._random())
             next_attempt_at = int((now + pause) * 1000)
-            return {**values, "status": row.status, "next_attempt_at": next_attempt_at}
+            again = {"next_attempt_at": next_attempt_at, "finished_at": None}
+            return {**values, "status": row.status, **again}
         return {**values, "status": over, "next_attempt_at": None, "finished_at": int(now)}
 
     def _disable(self, session: Session, endpoint: Row[Any], now: int) -> None:
@@ -331,31 +346,16 @@ class Deliverer:
 
     # ------------------------------------------------------------------------- new events
 
-    async def _hand_out(self) -> bool:
-        news = await self._store.read(self._read_news)
-        if not news.events:
-            return False
-        last = news.events[-1].seq
-        wanted_by = {
-            endpoint.id
-            for endpoint in news.endpoints
-            if any(self._is_new_for(endpoint, event) for event in news.events)
-        }
-        if wanted_by or last - news.after >= _CURSOR_LAG:
-            await self._store.write(
-                lambda session: self._enqueue(session, wanted_by, news.events, last)
-            )
-        self._seen = last
-        return True
-
-    def _read_news(self, session: Session) -> _News:
+    def _look(self, session: Session, busy: Counter[str], known: Counter[str]) -> _View:
+        """Read what there is to do; `known` deliveries of an endpoint are under way, or have come
+        back and are not written down yet."""
         endpoints = list(
             session.execute(
                 select(_endpoints).where(_endpoints.c.status == EndpointStatus.ENABLED)
             ).all()
         )
         if not endpoints:
-            return _News(0, [], [])
+            return _NOTHING
         cursor = session.scalar(select(_deliverer.c.seq).where(_deliverer.c.id == 1)) or 0
         # Nobody wants what was before the first of them.
         after = max(cursor, min(endpoint.from_seq for endpoint in endpoints))
@@ -365,7 +365,25 @@ class Deliverer:
             .order_by(_events.c.seq)
             .limit(ROUND_EVENTS)
         ).all()
-        return _News(after, list(events), endpoints)
+        return _View(
+            endpoints, after, list(events), self._find_due(session, endpoints, busy, known)
+        )
+
+    async def _hand_out(self, view: _View) -> bool:
+        if not view.events:
+            return False
+        last = view.events[-1].seq
+        wanted_by = {
+            endpoint.id
+            for endpoint in view.endpoints
+            if any(self._is_new_for(endpoint, event) for event in view.events)
+        }
+        if wanted_by or last - view.after >= _CURSOR_LAG:
+            await self._store.write(
+                lambda session: self._enqueue(session, wanted_by, view.events, last)
+            )
+        self._seen = last
+        return True
 
     @staticmethod
     def _is_new_for(endpoint: Row[Any], event: Row[Any]) -> bool:
@@ -382,15 +400,8 @@ class Deliverer:
                 queue.add(session, self._ids, endpoint, wanted, now)
         session.execute(update(_deliverer).values(seq=last))
 
-    async def _replay(self) -> bool:
-        replaying = await self._store.read(
-            lambda session: session.scalars(
-                select(_endpoints.c.id).where(
-                    _endpoints.c.status == EndpointStatus.ENABLED,
-                    _endpoints.c.replay_after.is_not(None),
-                )
-            ).all()
-        )
+    async def _replay(self, view: _View) -> bool:
+        replaying = [each.id for each in view.endpoints if each.replay_after is not None]
         for endpoint_id in replaying:
             await self._store.write(partial(self._replay_part, endpoint_id=endpoint_id))
         return bool(replaying)
@@ -425,32 +436,47 @@ class Deliverer:
 
     # ----------------------------------------------------------------------------- posting
 
-    async def _post(self) -> bool:
+    def _find_due(
+        self,
+        session: Session,
+        endpoints: list[Row[Any]],
+        busy: Counter[str],
+        known: Counter[str],
+    ) -> list[tuple[Row[Any], list[Row[Any]]]]:
         now = self._clock()
-        busy = Counter(self._endpoint_of.values())
-        free = MAX_IN_FLIGHT - len(self._posting)
-        if free <= 0:
-            return False
+        if busy.total() >= MAX_IN_FLIGHT:
+            return []
+        with_due = queue.endpoints_with_due(session, now)
+        found = []
+        for endpoint in endpoints:
+            free = self._limit(endpoint.id) - busy[endpoint.id]
+            if endpoint.id in with_due and free > 0:
+                # The known ones are still due in the database: ask for as many more.
+                limit = known[endpoint.id] + free
+                found.append((endpoint, queue.due(session, endpoint.id, now, limit)))
+        return found
 
-        def find(session: Session) -> list[tuple[Row[Any], list[Row[Any]]]]:
-            found = []
-            for endpoint in queue.endpoints_with_due(session, now):
-                limit = self._limit(endpoint.id)
-                if busy[endpoint.id] < limit:
-                    # Those that are being posted are still due, and are left out below.
-                    found.append((endpoint, queue.due(session, endpoint.id, now, limit)))
-            return found
-
+    def _post(self, view: _View) -> bool:
+        if self._clock() >= self._lease_until:
+            return False  # the look took so long that another may have posted these meanwhile
+        busy = self._busy()
+        left = MAX_IN_FLIGHT - busy.total()
         started = 0
         # Who has least under way comes first, so that nobody is left out when all is taken.
-        found = await self._store.read(find)
-        for endpoint, rows in sorted(found, key=lambda pair: busy[pair[0].id]):
+        for endpoint, rows in sorted(view.due, key=lambda pair: busy[pair[0].id]):
             fresh = [row for row in rows if row.number not in self._posting]
-            for row in fresh[: min(free - started, self._limit(endpoint.id) - busy[endpoint.id])]:
+            free = min(left - started, self._limit(endpoint.id) - busy[endpoint.id])
+            for row in fresh[: max(free, 0)]:
                 self._endpoint_of[row.number] = endpoint.id
                 self._posting[row.number] = asyncio.create_task(self._attempt(endpoint, row))
                 started += 1
         return started > 0
+
+    def _busy(self) -> Counter[str]:
+        """POSTs under way, by endpoint."""
+        return Counter(
+            self._endpoint_of[number] for number, task in self._posting.items() if not task.done()
+        )
 
     def _limit(self, endpoint_id: str) -> int:
         return 1 if endpoint_id in self._silent else self._concurrency
@@ -480,7 +506,7 @@ class Deliverer:
         sealed = [endpoint.secret]
         if endpoint.old_secret is not None and at < (endpoint.old_secret_until or 0):
             sealed.append(endpoint.old_secret)
-        return [self._seed.unseal(secret, endpoint.id) for secret in sealed]
+        return [self._unseal(secret, endpoint.id) for secret in sealed]
 
     # ---------------------------------------------------------------------------- sweeping
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Table, delete, exists, insert, select, update
+from sqlalchemy import Table, delete, exists, func, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 
@@ -97,36 +97,38 @@ def add(
     return [str(row["id"]) for row in rows]
 
 
-def let_next_go(session: Session, endpoint_id: str, resource_id: str, now: float) -> None:
-    """Make the next delivery of a resource pending, if none is; the endpoint is locked."""
+def let_next_go(
+    session: Session, endpoint_id: str, resource_ids: Collection[str], now: float
+) -> None:
+    """Make the next delivery of each resource pending, if none is; the endpoint is locked."""
     columns = _deliveries.c
-    following = session.execute(
-        select(columns.number, columns.status)
+    first = (
+        select(func.min(columns.number))
         .where(
             columns.endpoint_id == endpoint_id,
-            columns.resource_id == resource_id,
+            columns.resource_id.in_(resource_ids),
             columns.status.in_(OPEN),
         )
-        .order_by(columns.number)
-        .limit(1)
-    ).one_or_none()
-    if following is not None and following.status == DeliveryStatus.WAITING:
+        .group_by(columns.resource_id)
+    )
+    numbers = session.scalars(first).all()
+    if numbers:
         session.execute(
             update(_deliveries)
-            .where(columns.number == following.number)
+            .where(columns.number.in_(numbers), columns.status == DeliveryStatus.WAITING)
             .values(status=DeliveryStatus.PENDING, next_attempt_at=int(now * 1000))
         )
 
 
-def endpoints_with_due(session: Session, now: float) -> list[Row[Any]]:
-    """Return the enabled endpoints that have something to be attempted."""
+def endpoints_with_due(session: Session, now: float) -> set[str]:
+    """Return the ids of the enabled endpoints that have something to be attempted."""
     due = exists().where(
         _deliveries.c.endpoint_id == _endpoints.c.id,
         _deliveries.c.status == DeliveryStatus.PENDING,
         _deliveries.c.next_attempt_at <= int(now * 1000),
     )
     enabled = _endpoints.c.status == EndpointStatus.ENABLED
-    return list(session.execute(select(_endpoints).where(enabled, due)).all())
+    return set(session.scalars(select(_endpoints.c.id).where(enabled, due)))
 
 
 def due(session: Session, endpoint_id: str, now: float, limit: int) -> list[Row[Any]]:
@@ -176,6 +178,7 @@ def sweep(session: Session, before: int, now: float, limit: int) -> int:
     lock(session, {row.endpoint_id for row in stale})
     numbers += [row.number for row in stale]
     session.execute(delete(_deliveries).where(columns.number.in_(numbers)))
-    for endpoint_id, resource_id in {(row.endpoint_id, row.resource_id) for row in stale}:
-        let_next_go(session, endpoint_id, resource_id, now)
+    for endpoint_id in {row.endpoint_id for row in stale}:
+        resources = {row.resource_id for row in stale if row.endpoint_id == endpoint_id}
+        let_next_go(session, endpoint_id, resources, now)
     return len(numbers)
