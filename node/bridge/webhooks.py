@@ -469,7 +469,7 @@ def redeliver(
     if delivery.status == DeliveryStatus.WAITING:
         raise Problem(
             "invalid_state",
-            f"the delivery {delivery_id} waits for an earlier one of {delivery.resource_id}",
+            f"the delivery {delivery_id} waits for an earlier one of {delivery.about}",
             actual=delivery.status,
         )
     if delivery.status == DeliveryStatus.PENDING:
@@ -511,7 +511,11 @@ def _deliveries_of(merchant_id: str, endpoint_id: str) -> Any:
     deliveries, events = table(models.WebhookDelivery), table(models.Event)
     return (
         owned(models.WebhookDelivery, merchant_id)
-        .add_columns(events.c.id.label("event_id"), events.c.type.label("event_type"))
+        .add_columns(
+            events.c.id.label("event_id"),
+            events.c.type.label("event_type"),
+            events.c.resource_id.label("about"),
+        )
         .join(events, events.c.seq == deliveries.c.event_seq)
         .where(deliveries.c.endpoint_id == endpoint_id)
     )
@@ -536,7 +540,7 @@ def _show_delivery(row: Row[Any]) -> WebhookDelivery:
         event=row.event_id,
         event_seq=row.event_seq,
         event_type=row.event_type,
-        resource_id=row.resource_id,
+        resource_id=row.about,
         status=row.status,
         attempts=row.attempts,
         response_status=row.response_status,

@@ -813,6 +813,7 @@ class WebhookDelivery(Base):
     merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
     endpoint_id: Mapped[str] = mapped_column(ForeignKey("webhook_endpoints.id"))
     event_seq: Mapped[int] = mapped_column(Sequence64, ForeignKey("events.seq"))
+    # What it is in order with: the event's resource, or the event itself where it stands alone.
     resource_id: Mapped[str] = mapped_column(String(40))
     status: Mapped[str] = mapped_column(String(16))
     attempts: Mapped[int] = mapped_column(default=0)

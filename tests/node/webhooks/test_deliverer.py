@@ -14,7 +14,7 @@ from node.store import Store
 from node.store.models import DeliveryStatus, WebhookDeliverer, WebhookDelivery, WebhookEndpoint
 from node.webhooks import deliverer as module
 from node.webhooks.deliverer import JITTER, LEASE_SECONDS, SCHEDULE
-from tests.node.webhooks.support import Clock, Office, Received, Receiver, until
+from tests.node.webhooks.support import Clock, Office, Received, Receiver
 
 DAY = 86_400
 
@@ -86,10 +86,20 @@ async def test_a_test_goes_to_the_endpoint_it_tests_alone_whatever_it_wants(
     await office.endpoint(other)
     endpoint = await office.endpoint(receiver, event_types=["purchase.released"])
     event = await office.shop.ok(f"/v1/webhook_endpoints/{endpoint['id']}/test")
-    await office.settle(office.deliverer())
+    deliverer = office.deliverer()
+    await office.settle(deliverer)
     assert [each.event for each in receiver.received] == [event]
     assert event["type"] == "webhook_endpoint.test"
     assert other.received == []
+    await receiver.kill()
+    path = f"/v1/webhook_endpoints/{endpoint['id']}/test"
+    await office.shop.ok(path)
+    await office.settle(deliverer)
+    await receiver.start()
+    second = await office.shop.ok(path)  # it does not wait for the one that failed
+    await office.settle(deliverer)
+    assert receiver.received[-1].event == second
+    assert {each["resource_id"] for each in await office.deliveries(endpoint)} == {endpoint["id"]}
     await other.kill()
 
 
