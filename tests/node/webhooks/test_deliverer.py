@@ -543,10 +543,10 @@ async def test_one_that_lost_the_lease_while_posting_changes_nothing_any_more(
         await asyncio.sleep(0.01)
     office.clock.now += LEASE_SECONDS
 
-    async def accept_all(_received: Received) -> int:
-        return 200
+    async def refuse(_received: Received) -> int:
+        return 503
 
-    receiver.behave = accept_all
+    receiver.behave = refuse
     other = office.deliverer()
     await office.settle(other)
     answer.set()
@@ -554,7 +554,7 @@ async def test_one_that_lost_the_lease_while_posting_changes_nothing_any_more(
     office.clock.now -= LEASE_SECONDS / 2  # its own clock still says that it leads
     await stalled.round()
     (row,) = in_database(office)
-    assert (row.status, row.attempts, row.response_status) == ("succeeded", 1, 200)
+    assert (row.status, row.attempts, row.response_status) == ("pending", 1, 503)
 
 
 async def test_an_orderly_stop_hands_over_at_once(office: Office, receiver: Receiver) -> None:
