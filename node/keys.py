@@ -25,21 +25,28 @@ The platform's keys, and what each is for:
 | 10 | guardian | pauses; cancels what others have scheduled |
 
 The order is for good, since a key's path is its place: new names go to the end.
+
+What the database has to keep secret (the signing secrets of webhooks) is sealed with a key that is
+derived from the seed by HKDF, so a copy of the database alone gives none of it away.
 The accounts are hardened siblings, so a key of one branch tells nothing of the other.
 """
 
 from __future__ import annotations
 
+import base64
 import hmac
 import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import coincurve
 import orjson
 import rlp
+from Crypto.Cipher import AES
+from Crypto.Hash import SHA256
+from Crypto.Protocol.KDF import HKDF
 from eth_account.hdaccount.deterministic import HardNode, SoftNode, derive_child_key
 from eth_account.messages import encode_typed_data
 from eth_keyfile.keyfile import create_keyfile_json, decode_keyfile_json
@@ -63,6 +70,8 @@ PLATFORM_KEYS = (
 )
 SCRYPT_N = 262_144
 SEED_BYTES = 32
+NONCE_BYTES = 12  # of a sealed secret
+_TAG_BYTES = 16
 
 _TRANSACTION_FIELDS = frozenset(
     {"chainId", "nonce", "to", "value", "data", "gas", "maxFeePerGas", "maxPriorityFeePerGas"}
@@ -166,6 +175,8 @@ class SealedSeed:
         if len(seed) != SEED_BYTES:
             raise SeedError(f"a seed has {SEED_BYTES} bytes, not {len(seed)}")
         self._managed = lru_cache(maxsize=65_536)(self._derive_managed)
+        context = b"secrets in the database"
+        self._sealing_key = cast(bytes, HKDF(seed, 32, b"plaza", SHA256, context=context))
         # The parents of all keys: five levels are derived once, one for each key.
         platform_branch = _derive_branch(seed, PLATFORM_BRANCH)
         self._managed_branch = _derive_branch(seed, MANAGED_BRANCH)
@@ -236,6 +247,35 @@ class SealedSeed:
     def managed(self, index: int) -> LocalSigner:
         """Return the signer of the managed account `index` (from 0)."""
         return self._managed(index)
+
+    def seal(self, secret: bytes, owner: str, nonce: bytes) -> str:
+        """Encrypt a secret for the database (AES-256-GCM).
+
+        Args:
+            owner: whose secret it is, such as an endpoint's id: it opens under that name alone.
+            nonce: 12 random bytes, never used before.
+        """
+        if len(nonce) != NONCE_BYTES:
+            raise ValueError(f"a nonce has {NONCE_BYTES} bytes, not {len(nonce)}")
+        cipher = AES.new(self._sealing_key, AES.MODE_GCM, nonce=nonce, mac_len=_TAG_BYTES)
+        cipher.update(owner.encode())
+        encrypted, tag = cipher.encrypt_and_digest(secret)
+        return base64.b64encode(nonce + tag + encrypted).decode()
+
+    def unseal(self, sealed: str, owner: str) -> bytes:
+        """Open what `seal` made.
+
+        Raises:
+            SeedError: it was sealed by another seed, for another owner, or was changed.
+        """
+        try:
+            raw = base64.b64decode(sealed, validate=True)
+            nonce, tag = raw[:NONCE_BYTES], raw[NONCE_BYTES : NONCE_BYTES + _TAG_BYTES]
+            cipher = AES.new(self._sealing_key, AES.MODE_GCM, nonce=nonce, mac_len=_TAG_BYTES)
+            cipher.update(owner.encode())
+            return bytes(cipher.decrypt_and_verify(raw[NONCE_BYTES + _TAG_BYTES :], tag))
+        except ValueError as error:
+            raise SeedError(f"the secret of {owner} does not open with this seed") from error
 
     def _derive_managed(self, index: int) -> LocalSigner:
         if not 0 <= index < 2**31:

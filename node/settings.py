@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DAY = 86_400
@@ -68,7 +69,29 @@ class Settings(BaseSettings):
         1_000, ge=0, le=10_000, description="least first-loss reserve, in 1/10,000 of all principal"
     )
 
+    webhook_networks: str = Field(
+        "",
+        description="networks that webhooks may go to although they are not public, and by plain"
+        " http too: comma-separated, such as 10.1.0.0/16,::1/128",
+    )
+    webhook_timeout: float = Field(15.0, gt=0, le=120, description="seconds for an answer")
+    webhook_concurrency: int = Field(8, ge=1, le=100, description="at once, to one endpoint")
+    webhook_retention: int = Field(
+        30 * DAY, ge=DAY, description="how long finished deliveries are kept"
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        _networks(value)
+        return value
+
+    @property
+    def allowed_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """`webhook_networks`, parsed."""
+        return _networks(self.webhook_networks)
 
     @property
     def store_url(self) -> str:
@@ -77,3 +100,7 @@ class Settings(BaseSettings):
     @property
     def manifest_path(self) -> Path:
         return self.data / "network.json"
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())

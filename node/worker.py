@@ -1,4 +1,4 @@
-"""The worker: outbox, indexer and deadlines as loops that never stop silently.
+"""The worker: outbox, indexer, deadlines and webhooks as loops that never stop silently.
 
 Every error of a loop is logged, waited out with growing pauses, and shown in the row of
 `worker_status`, which is refreshed several times a second while the worker lives. Two things end
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -29,6 +30,9 @@ from node.settings import Settings
 from node.store import Store
 from node.store.ids import Ids
 from node.store.models import ChainTx, ChainTxStatus, WorkerStatus
+from node.webhooks.addresses import Lookup, lookup
+from node.webhooks.deliverer import Deliverer
+from node.webhooks.sender import Sender
 
 SHORTEST_PAUSE = 0.01  # of a loop with nothing to do; doubled up to the longest
 LONGEST_PAUSE = 0.1
@@ -108,18 +112,23 @@ async def run_worker(
     stop: asyncio.Event,
     *,
     clock: Callable[[], float] = time.time,
+    jitter: Callable[[], float] = random.random,
+    look_up: Lookup = lookup,
 ) -> None:
     """Run the loops until `stop` is set.
 
     Args:
         engine: the running chain.
         clock: wall clock, unix seconds.
+        jitter: numbers from 0 to 1, for the pauses between attempts of webhooks.
+        look_up: addresses of a host name, for webhooks.
 
     Raises:
         WrongChain: the chain is not the manifest's.
         RollbackTooDeep: the chain went back further than can be taken back.
     """
     ids = Ids()
+    owner = f"{os.getpid()}-{secrets.token_hex(8)}"
     status = _Status(store, clock)
     indexer = Indexer(
         engine.rpc,
@@ -136,12 +145,23 @@ async def run_worker(
         seed,
         manifest.chain_id,
         broadcaster.send,
-        owner=f"{os.getpid()}-{secrets.token_hex(8)}",
+        owner=owner,
         clock=clock,
         ids=ids,
     )
     deadlines = Deadlines(store, manifest, clock=clock, ids=ids)
     chain_time = 0  # of the next block, as last seen
+    deliverer = Deliverer(
+        store,
+        seed,
+        Sender(settings.allowed_networks, settings.webhook_timeout, look_up),
+        owner=owner,
+        clock=clock,
+        random=jitter,
+        ids=ids,
+        concurrency=settings.webhook_concurrency,
+        retention=settings.webhook_retention,
+    )
     sent = asyncio.Event()  # wakes the indexer: there will be a block
 
     async def index() -> bool:
@@ -175,6 +195,9 @@ async def run_worker(
         asyncio.create_task(
             _repeat("deadlines", fall_due, status, stop, longest=LONGEST_DEADLINES_PAUSE)
         ),
+        asyncio.create_task(
+            _repeat("webhooks", deliverer.round, status, stop, wake=deliverer.came_back)
+        ),
         asyncio.create_task(_keep_beating(status, stop)),
     ]
     try:
@@ -183,6 +206,7 @@ async def run_worker(
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
+        await deliverer.close()
         await submitter.release_leases()
 
 

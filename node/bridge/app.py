@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -31,12 +32,14 @@ from node.bridge import (
     redemptions,
     topups,
     transfers,
+    webhooks,
 )
 from node.bridge.auth import KeyRing
 from node.bridge.clock import ChainClock
 from node.bridge.context import Context
 from node.bridge.middleware import Envelope
 from node.bridge.problems import MEDIA_TYPE, Problem, ProblemDetails, documented
+from node.bridge.stream import Feed
 from node.bridge.values import Input, Output
 from node.bridge.waiting import Waiters
 from node.bridge.writer import GroupWriter
@@ -47,6 +50,7 @@ from node.keys import SealedSeed
 from node.settings import Settings
 from node.store import Store
 from node.store.ids import Ids
+from node.webhooks.addresses import Lookup, lookup
 
 _DESCRIPTION = """\
 A marketplace's own coin, purchases paid through escrow, and credit lines repaid out of sales.
@@ -79,6 +83,8 @@ def create_app(
     wall_milliseconds: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     monotonic: Callable[[], float] = time.monotonic,
     new_secret: Callable[[], str] = api_keys.new_secret,
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    look_up: Lookup = lookup,
 ) -> FastAPI:
     """Return the bridge over a migrated store. It closes neither the store nor the RPC connection.
 
@@ -86,6 +92,8 @@ def create_app(
         seed: signs for managed accounts.
         rpc: asked for the chain's time and health only; what is to be done goes by the store.
         wall_milliseconds: UTC unix time.
+        random_bytes: from a cryptographic source.
+        look_up: addresses of a host name.
     """
     context = Context(
         settings=settings,
@@ -97,8 +105,11 @@ def create_app(
         ids=Ids(wall_milliseconds),
         wall_milliseconds=wall_milliseconds,
         new_secret=new_secret,
+        random_bytes=random_bytes,
+        look_up=look_up,
         clock=ChainClock(store, rpc, wall_milliseconds, monotonic),
         waiters=Waiters(store),
+        feed=Feed(store),
         key_ring=KeyRing(store, monotonic),
         coin=ContractCodec("PlatformCoin"),
         escrow=ContractCodec("PurchaseEscrow"),
@@ -110,6 +121,7 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         context.waiters.stop()
+        context.feed.stop()
 
     app = FastAPI(
         title="Plaza bridge",
@@ -135,6 +147,7 @@ def create_app(
         pool,
         operations,
         events,
+        webhooks,
         api_keys,
         reconciliation,
         network,

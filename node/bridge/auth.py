@@ -19,7 +19,9 @@ from node.store.models import ApiKey, Merchant
 
 # "credit": what sellers and lenders do; "desk": the platform's own part, offers and the reserve;
 # "arbitrate": decisions on disputes.
-Scope = Literal["read", "accounts", "money", "purchases", "arbitrate", "credit", "desk", "keys"]
+Scope = Literal[
+    "read", "accounts", "money", "purchases", "arbitrate", "credit", "desk", "webhooks", "keys"
+]
 ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
 KEY_PREFIX = "plz_"
 
@@ -80,6 +82,11 @@ def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def bearer_of(request: Request) -> str:
+    """The key of a request that was let in."""
+    return request.headers["Authorization"].partition(" ")[2].strip()
+
+
 def requires(scope: Scope) -> Callable[..., Awaitable[Caller]]:
     """The dependency of a route that only callers with this scope may use."""
 
@@ -133,4 +140,5 @@ def _find(session: Session, digest: str) -> Caller | None:
 
 
 Reader = Annotated[Caller, Depends(requires("read"))]
+WebhookHolder = Annotated[Caller, Depends(requires("webhooks"))]
 KeyHolder = Annotated[Caller, Depends(requires("keys"))]

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from node.bridge.auth import KeyRing
 from node.bridge.clock import ChainClock
+from node.bridge.stream import Feed
 from node.bridge.waiting import Waiters
 from node.bridge.writer import GroupWriter
 from node.chain.codec import ContractCodec
@@ -19,6 +20,7 @@ from node.keys import SealedSeed
 from node.settings import Settings
 from node.store import Store
 from node.store.ids import Ids
+from node.webhooks.addresses import Lookup
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,11 @@ class Context:
     ids: Ids
     wall_milliseconds: Callable[[], int]  # UTC unix time
     new_secret: Callable[[], str]
+    random_bytes: Callable[[int], bytes]
+    look_up: Lookup  # addresses of a host, for webhooks
     clock: ChainClock
     waiters: Waiters
+    feed: Feed
     key_ring: KeyRing
     coin: ContractCodec
     escrow: ContractCodec

@@ -1,7 +1,8 @@
 """The bridge as a process of its own: `python -m node.bridge.serve`, settings from PLAZA_*.
 
 Listens on the socket inherited as PLAZA_LISTEN_FD, else on the host and port of the settings.
-SIGTERM and SIGINT end it: requests under way are answered, those that wait for the chain at once.
+SIGTERM and SIGINT end it: requests under way are answered, those that wait for the chain at once,
+and streams of events end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import structlog
 import uvicorn
 
 from node.bridge.app import create_app
-from node.bridge.waiting import Waiters
+from node.bridge.context import Context
 from node.chain.deployment import Manifest
 from node.chain.rpc import HttpRpc
 from node.keys import SealedSeed
@@ -34,9 +35,9 @@ _STOP_SECONDS = 10
 class _Server(uvicorn.Server):
     """Stops on a signal and returns; uvicorn's own would then raise the signal again."""
 
-    def __init__(self, config: uvicorn.Config, waiters: Waiters) -> None:
+    def __init__(self, config: uvicorn.Config, context: Context) -> None:
         super().__init__(config)
-        self._waiters = waiters
+        self._context = context
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -47,7 +48,8 @@ class _Server(uvicorn.Server):
 
     def _stop(self) -> None:
         self.should_exit = True
-        self._waiters.stop()
+        self._context.waiters.stop()
+        self._context.feed.stop()
 
 
 async def serve(settings: Settings, seed: SealedSeed, sockets: list[socket.socket] | None) -> None:
@@ -71,7 +73,7 @@ async def serve(settings: Settings, seed: SealedSeed, sockets: list[socket.socke
             timeout_keep_alive=65,
             timeout_graceful_shutdown=_STOP_SECONDS,
         )
-        await _Server(config, app.state.context.waiters).serve(sockets=sockets)
+        await _Server(config, app.state.context).serve(sockets=sockets)
     finally:
         await rpc.close()
         store.close()

@@ -7,7 +7,7 @@ operations → chain_txs         how it is carried out (written by the bridge, t
 blocks … lenders               what the chain says (written by the indexer alone)
 undo_log                       how to take back what a rolled-back block said
 worker_status                  how far the worker is, for readiness and the chain's clock
-events                         what is told to the outside
+events, webhook_*              what is told to the outside
 
 Amounts are integers of atomic units; chain times and `created_at` are UTC unix seconds; hashes,
 addresses (checksummed) and calldata are 0x-prefixed hex strings.
@@ -825,3 +825,79 @@ class Event(Base):
     cause: Mapped[str | None] = mapped_column(String(160), unique=True)
     data: Mapped[dict[str, Any]]
     created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class EndpointStatus(StrEnum):
+    ENABLED = "enabled"
+    DISABLED = "disabled"  # by its merchant, or because it answered 410
+    DELETED = "deleted"
+
+
+class WebhookEndpoint(Base):
+    """Where a merchant's events are posted to. Secrets are sealed (node.keys), under its id."""
+
+    __tablename__ = "webhook_endpoints"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    url: Mapped[str] = mapped_column(String(2000))
+    description: Mapped[str | None] = mapped_column(String(200))
+    event_types: Mapped[list[str] | None]  # None: all
+    status: Mapped[str] = mapped_column(String(16))
+    disabled_reason: Mapped[str | None] = mapped_column(String(200))
+    secret: Mapped[str] = mapped_column(Text)
+    old_secret: Mapped[str | None] = mapped_column(Text)  # signs too, until old_secret_until
+    old_secret_until: Mapped[int | None] = mapped_column(BigInteger)
+    from_seq: Mapped[int] = mapped_column(BigInteger)  # it gets the events after this one
+    # A replay that is not queued to its end yet: of the events after … and up to.
+    replay_after: Mapped[int | None] = mapped_column(BigInteger)
+    replay_until: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class DeliveryStatus(StrEnum):
+    WAITING = "waiting"  # behind an earlier one of the same resource
+    PENDING = "pending"  # to be attempted at next_attempt_at
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # given up
+    CANCELED = "canceled"  # the endpoint was deleted
+
+
+class WebhookDelivery(Base):
+    """One event on its way to one endpoint. Those of one resource go in order of `number`."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        Index("ix_webhook_deliveries_due", "endpoint_id", "status", "next_attempt_at"),
+        Index("ix_webhook_deliveries_order", "endpoint_id", "resource_id", "status", "number"),
+        Index("ix_webhook_deliveries_endpoint", "endpoint_id", "number"),
+    )
+
+    number: Mapped[int] = mapped_column(Sequence64, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(40), unique=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
+    endpoint_id: Mapped[str] = mapped_column(ForeignKey("webhook_endpoints.id"))
+    event_seq: Mapped[int] = mapped_column(Sequence64, ForeignKey("events.seq"))
+    # What it is in order with: the event's resource, or the event itself where it stands alone.
+    resource_id: Mapped[str] = mapped_column(String(40))
+    status: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[int | None] = mapped_column(BigInteger)  # unix milliseconds
+    response_status: Mapped[int | None]  # of the last attempt
+    error: Mapped[str | None] = mapped_column(String(200))
+    # Each attempt: {"at": unix seconds, "milliseconds", "response_status", "error"}
+    history: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    finished_at: Mapped[int | None] = mapped_column(BigInteger, index=True)
+
+
+class WebhookDeliverer(Base):
+    """The one row of the worker that delivers, and of the last event it has handed out."""
+
+    __tablename__ = "webhook_deliverer"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    lease_owner: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[int] = mapped_column(BigInteger)  # unix milliseconds
+    seq: Mapped[int] = mapped_column(BigInteger)

@@ -217,3 +217,23 @@ def test_a_signature_names_its_signer_and_has_a_low_s() -> None:
 def test_only_32_bytes_are_signed() -> None:
     with pytest.raises(ValueError, match="32 bytes are signed, not 31"):
         LocalSigner(b"\x11" * 32).sign_hash(bytes(31))
+
+
+def test_a_sealed_secret_opens_with_this_seed_for_its_owner_and_unchanged() -> None:
+    seed, other = SealedSeed(SEED), SealedSeed(SEED[::-1])
+    sealed = seed.seal(b"secret", "whe_1", b"n" * 12)
+    assert SealedSeed(SEED).unseal(sealed, "whe_1") == b"secret"
+    assert "secret" not in sealed
+    assert seed.seal(b"secret", "whe_1", b"m" * 12)[:8] != sealed[:8]
+    changed = sealed[:-6] + ("A" if sealed[-6] != "A" else "B") + sealed[-5:]
+    for opener, text, owner in (
+        (other, sealed, "whe_1"),
+        (seed, sealed, "whe_2"),
+        (seed, changed, "whe_1"),
+        (seed, "", "whe_1"),
+        (seed, "not base64!", "whe_1"),
+    ):
+        with pytest.raises(SeedError, match="does not open"):
+            opener.unseal(text, owner)
+    with pytest.raises(ValueError, match="12 bytes"):
+        seed.seal(b"secret", "whe_1", b"short")

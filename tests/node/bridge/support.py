@@ -185,8 +185,11 @@ def _route_of(app: FastAPI, method: str, path: str) -> str | None:
 class Desk:
     """A bridge whose chain is silent: `stand` and its like write what the indexer would."""
 
-    def __init__(self, folder: Path) -> None:
-        self.settings = Settings(data=folder, database_url=databases.new_url(folder))
+    def __init__(self, folder: Path, settings: Any = None, **parts: Any) -> None:
+        """With further settings, and parts of `create_app` other than the real ones."""
+        database_url = databases.new_url(folder)
+        self.settings = Settings(data=folder, database_url=database_url, **settings or {})
+        self.parts = parts
         self.manifest = a_manifest()
         self.rpc: Rpc = HttpRpc(NOBODY)
         self.stores: list[Store] = []
@@ -201,7 +204,7 @@ class Desk:
         """Another process on the same database, or the same one after a restart."""
         store = Store(self.settings.store_url)
         self.stores.append(store)
-        return create_app(self.settings, store, self.manifest, SEED, self.rpc)
+        return create_app(self.settings, store, self.manifest, SEED, self.rpc, **self.parts)
 
     def new_key(self, merchant: str) -> MerchantKey:
         return self.store.write_now(

@@ -19,7 +19,7 @@ PROJECT = Path(__file__).parents[3]
 
 
 async def test_it_serves_the_inherited_socket_and_ends_with_0_at_sigterm(desk: Desk) -> None:
-    """A request that waits for the chain is answered before the process ends."""
+    """A request that waits for the chain is answered before, and a stream ends as it should."""
     folder = desk.settings.data
     desk.manifest.save(desk.settings.manifest_path)
     (folder / "passphrase").write_text("open sesame\n")
@@ -45,11 +45,25 @@ async def test_it_serves_the_inherited_socket_and_ends_with_0_at_sigterm(desk: D
             waiting = asyncio.create_task(
                 http.post("/v1/accounts", json={"kinds": ["buyer"]}, headers={"Prefer": "wait=30"})
             )
+            streams = asyncio.Event()
+
+            async def stream() -> list[str]:
+                lines = []
+                async with http.stream("GET", "/v1/events/stream?after=0") as events:
+                    async for line in events.aiter_lines():  # raises if it is cut off
+                        lines.append(line)
+                        if line.startswith("data:"):
+                            streams.set()
+                return lines
+
+            streaming = asyncio.create_task(stream())
             while not desk.operations("account.admit"):  # noqa: ASYNC110 (it is another process)
                 await asyncio.sleep(0.02)
+            await asyncio.wait_for(streams.wait(), 60)
             bridge.send_signal(signal.SIGTERM)
             answer = await waiting
             assert (answer.status_code, answer.json()["status"]) == (202, "pending")
+            assert "event: account.created" in await streaming
         assert await asyncio.to_thread(bridge.wait, 30) == 0
     finally:
         if bridge.poll() is None:
