@@ -23,6 +23,8 @@ from node.bridge import (
     network,
     operations,
     pay,
+    pay_requests,
+    payment_requests,
     pool,
     problems,
     purchases,
@@ -127,6 +129,7 @@ def create_app(
         topups,
         redemptions,
         transfers,
+        payment_requests,
         purchases,
         credit_offers,  # before the lines, whose ids its path would be taken for
         credit_lines,
@@ -136,6 +139,7 @@ def create_app(
         api_keys,
         reconciliation,
         network,
+        pay_requests,
         pay,
     ):
         app.include_router(resource.router, prefix="/v1")

@@ -38,6 +38,7 @@ CATALOGUE: dict[str, _Kind] = {
     "invalid_state": _Kind(409, "The resource is not in a state that permits this"),
     "draws_paused": _Kind(409, "Draws are paused", retryable=True),
     "line_not_in_good_standing": _Kind(409, "The credit line permits no draws now"),
+    "memo_taken": _Kind(409, "The payee has a payment request with this memo already"),
     "not_enough_cash": _Kind(409, "The pool has less coin at hand than is needed", retryable=True),
     "nothing_owed": _Kind(409, "Nothing is owed on the credit line"),
     "offer_expired": _Kind(409, "The offer can no longer be accepted"),

@@ -115,6 +115,18 @@ TimeIn = Annotated[int, BeforeValidator(_parse_time), WithJsonSchema(_TIME_SCHEM
 Address = Annotated[
     str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{40}$"), AfterValidator(parse_address)
 ]
+
+
+def _parse_party(value: str) -> str:
+    return parse_address(value) if value.startswith("0x") else value
+
+
+Party = Annotated[
+    str,
+    StringConstraints(pattern=r"^(acc_[0-9a-f]{32}|0x[0-9a-fA-F]{40})$"),
+    AfterValidator(_parse_party),
+    Field(description="account id, or a member's address"),
+]
 Bytes32 = Annotated[
     str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{64}$"), AfterValidator(str.lower)
 ]

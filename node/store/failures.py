@@ -34,8 +34,8 @@ from node.store.models import (
     Transfer,
 )
 
-# Where a resource's row is, and the status in which a failed operation ends it. A purchase, an offer
-# and a payment request only show the error: their status is the chain's.
+# Where a resource's row is, and the status in which a failed operation ends it. A purchase, an
+# offer and a payment request only show the error: their status is the chain's.
 _RESOURCES: dict[str, tuple[Table, str | None]] = {
     "account": (Account.__table__, AccountStatus.PENDING),  # type: ignore[dict-item]
     "topup": (TopUp.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]

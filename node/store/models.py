@@ -445,7 +445,7 @@ class FactKind(StrEnum):
 
 
 class SalesFact(Base):
-    """What the shop says about an order of a seller, for scoring; as it stands after corrections."""
+    """What the shop says about a seller's order, for scoring; as it stands after corrections."""
 
     __tablename__ = "sales_facts"
     __table_args__ = (
