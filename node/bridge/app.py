@@ -30,6 +30,7 @@ from node.bridge import (
     purchases,
     reconciliation,
     redemptions,
+    sales_facts,
     topups,
     transfers,
 )
@@ -131,6 +132,7 @@ def create_app(
         transfers,
         payment_requests,
         purchases,
+        sales_facts,
         credit_offers,  # before the lines, whose ids its path would be taken for
         credit_lines,
         pool,

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from node.bridge.problems import Problem
 
 MAX_BODY_BYTES = 64 * 1024
+_LARGER_BODIES = {"/v1/sales_facts": 1024 * 1024}  # what comes a thousand at once
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -83,9 +84,10 @@ async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive
     """
     if scope["method"] in ("GET", "HEAD", "OPTIONS"):
         return receive
+    limit = _LARGER_BODIES.get(scope["path"], MAX_BODY_BYTES)
     declared = headers.get(b"content-length", b"0")
-    if not declared.isdigit() or int(declared[:20]) > MAX_BODY_BYTES:
-        raise _too_large()
+    if not declared.isdigit() or int(declared[:20]) > limit:
+        raise _too_large(limit)
     body = b""
     more = True
     while more:
@@ -94,8 +96,8 @@ async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive
             break
         body += message.get("body", b"")
         more = message.get("more_body", False)
-        if len(body) > MAX_BODY_BYTES:
-            raise _too_large()
+        if len(body) > limit:
+            raise _too_large(limit)
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if body and media_type != b"application/json":
         raise Problem(
@@ -115,8 +117,8 @@ async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive
     return replay
 
 
-def _too_large() -> Problem:
-    return Problem("body_too_large", f"a body has at most {MAX_BODY_BYTES} bytes")
+def _too_large(limit: int) -> Problem:
+    return Problem("body_too_large", f"a body has at most {limit} bytes")
 
 
 def _last_resort(error: Exception, request_id: str) -> Problem:

@@ -13,11 +13,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from node.store import Store
 
 _MOST_AT_ONCE = 64  # so that the worker gets its turn at the database
+_TRIES = 3
 
 Result = TypeVar("Result")
 
@@ -45,6 +47,19 @@ class GroupWriter:
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all())
         return await answer
+
+    async def write_again(self, work: Callable[[Session], Result]) -> Result:
+        """`write` for work that looks before it inserts.
+
+        Where writers are not queued (PostgreSQL), the later of two that insert the same meets the
+        other's rows only on insert. It is run again, and then finds them by its checks.
+        """
+        for _ in range(_TRIES - 1):
+            try:
+                return await self.write(work)
+            except IntegrityError:
+                continue
+        return await self.write(work)
 
     async def _write_all(self) -> None:
         try:
