@@ -20,6 +20,7 @@ from node.bridge import (
     credit_offers,
     events,
     health,
+    metrics,
     network,
     operations,
     pay,
@@ -37,6 +38,7 @@ from node.bridge import (
 from node.bridge.auth import KeyRing
 from node.bridge.clock import ChainClock
 from node.bridge.context import Context
+from node.bridge.metrics import HttpMetrics, MetricsGuard
 from node.bridge.middleware import Envelope
 from node.bridge.problems import MEDIA_TYPE, Problem, ProblemDetails, documented
 from node.bridge.values import Input, Output
@@ -81,6 +83,7 @@ def create_app(
     wall_milliseconds: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     monotonic: Callable[[], float] = time.monotonic,
     new_secret: Callable[[], str] = api_keys.new_secret,
+    number: int = 0,
 ) -> FastAPI:
     """Return the bridge over a migrated store. It closes neither the store nor the RPC connection.
 
@@ -88,11 +91,13 @@ def create_app(
         seed: signs for managed accounts.
         rpc: asked for the chain's time and health only; what is to be done goes by the store.
         wall_milliseconds: UTC unix time.
+        number: which of the node's bridge processes this is, from 0.
     """
+    writer = GroupWriter(store)
     context = Context(
         settings=settings,
         store=store,
-        writer=GroupWriter(store),
+        writer=writer,
         manifest=manifest,
         seed=seed,
         rpc=rpc,
@@ -102,6 +107,8 @@ def create_app(
         clock=ChainClock(store, rpc, wall_milliseconds, monotonic),
         waiters=Waiters(store),
         key_ring=KeyRing(store, monotonic),
+        metrics=HttpMetrics(number, store, writer),
+        metrics_guard=MetricsGuard(settings),
         coin=ContractCodec("PlatformCoin"),
         escrow=ContractCodec("PurchaseEscrow"),
         book=ContractCodec("CreditBook"),
@@ -121,7 +128,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.context = context
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, metrics=context.metrics)
     app.add_exception_handler(Problem, problems.on_problem)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     app.add_exception_handler(RequestValidationError, problems.on_validation_error)
@@ -146,6 +153,7 @@ def create_app(
     ):
         app.include_router(resource.router, prefix="/v1")
     app.include_router(health.router)
+    app.include_router(metrics.router)
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from node.bridge.auth import KeyRing
 from node.bridge.clock import ChainClock
+from node.bridge.metrics import HttpMetrics, MetricsGuard
 from node.bridge.waiting import Waiters
 from node.bridge.writer import GroupWriter
 from node.chain.codec import ContractCodec
@@ -37,6 +38,8 @@ class Context:
     clock: ChainClock
     waiters: Waiters
     key_ring: KeyRing
+    metrics: HttpMetrics
+    metrics_guard: MetricsGuard
     coin: ContractCodec
     escrow: ContractCodec
     book: ContractCodec

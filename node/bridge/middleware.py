@@ -11,12 +11,15 @@ import structlog
 from sqlalchemy.exc import DBAPIError, OperationalError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from node.bridge.metrics import HttpMetrics
 from node.bridge.problems import Problem
 
 MAX_BODY_BYTES = 64 * 1024
 _LARGER_BODIES = {"/v1/sales_facts": 1024 * 1024}  # what comes a thousand at once
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+# Keys and webhook secrets, which somebody may paste where an id belongs.
+_SECRET = re.compile(r"(plz_|whsec_)[^/]*")
 
 log = structlog.get_logger("plaza.access")
 
@@ -28,8 +31,9 @@ class Envelope:
     keys and what customers are called.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,6 +53,7 @@ class Envelope:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
+        self._metrics.in_progress.inc()
         try:
             try:
                 limited = await _read_body(scope, headers, receive)
@@ -59,12 +64,15 @@ class Envelope:
                     raise
                 await problem.response(request_id)(scope, receive, send_with_id)
         finally:
+            seconds = time.perf_counter() - started
+            self._metrics.in_progress.dec()
+            self._metrics.answered(scope, status, seconds)
             log.info(
                 "request",
                 method=scope["method"],
-                path=scope["path"],
+                path=_SECRET.sub(r"\1…", scope["path"]),
                 status=status,
-                milliseconds=round((time.perf_counter() - started) * 1000, 1),
+                milliseconds=round(seconds * 1000, 1),
                 request_id=request_id,
                 merchant_id=state.get("merchant_id"),
             )

@@ -35,7 +35,6 @@ from node.bridge.relaying import Prefer, relayed
 from node.bridge.rows import table
 from node.bridge.values import Address, Amount, Output, Query, SignedAuthorization, Time, rfc3339
 from node.store import models
-from node.store.models import PaymentRequestStatus
 
 router = APIRouter(prefix="/pay/requests", tags=["public"])
 
@@ -220,7 +219,7 @@ def show_public(
         memo=row.memo,
         memo_word=row.memo_word,
         nonce=row.nonce,
-        uri=uri_of(context, row) if status == PaymentRequestStatus.OPEN else None,
+        uri=uri_of(context, row) if status == "open" else None,
         url=url_of(context, row),
         expires_at=row.expires_at,
         paid_tx=row.paid_tx,

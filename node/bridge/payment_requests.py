@@ -424,7 +424,7 @@ def refuse_unless_open(row: Row[Any], now: int) -> None:
     Problem: invalid_state.
     """
     status = status_at(row, now)
-    if status != PaymentRequestStatus.OPEN:
+    if status != "open":
         detail = f"{row.id} is {status}; only what is open can be paid or canceled"
         raise Problem("invalid_state", detail, actual=status)
 
@@ -645,7 +645,7 @@ def _fields(context: Context, row: Row[Any], now: int) -> dict[str, Any]:
         "reference": row.reference,
         "status": status,
         "error": None if paid else row.error,
-        "uri": uri_of(context, row) if status == PaymentRequestStatus.OPEN else None,
+        "uri": uri_of(context, row) if status == "open" else None,
         "url": url_of(context, row),
         "received": row.received,
         "surplus": row.received - (row.amount if paid else 0),

@@ -84,7 +84,7 @@ class NewFact(Input):
 
     @model_validator(mode="after")
     def _score_fits_kind(self) -> NewFact:
-        if (self.score is None) == (self.kind == FactKind.REVIEW):
+        if (self.score is None) == (self.kind == "review"):
             needs = "needs a score" if self.score is None else "has no score"
             raise ValueError(f"score: a {self.kind} {needs}")
         return self
@@ -510,9 +510,8 @@ def _chunks(values: list[str]) -> list[list[str]]:
 
 
 def _fields(row: Row[Any]) -> dict[str, Any]:
-    names = ("id", "kind", "order_id", "reference", "occurred_at", "score", "withdrawn")
-    names += ("revision", "created_at", "updated_at")
-    return {"seller": row.seller_account_id, **{name: getattr(row, name) for name in names}}
+    values = {name: getattr(row, name) for name in SalesFact.model_fields if name != "seller"}
+    return {"seller": row.seller_account_id, **values}
 
 
 def _show_revision(row: Row[Any]) -> Revision:

@@ -37,6 +37,11 @@ class GroupWriter:
         self._waiting: deque[_Waiting] = deque()
         self._writing: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many transactions wait for those before them."""
+        return len(self._waiting)
+
     async def write(self, work: Callable[[Session], Result]) -> Result:
         """Run `work` in a transaction: committed when this returns, or not at all.
 

@@ -17,19 +17,28 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import Pool, QueuePool
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_MILLISECONDS = 30_000  # how long another process may hold SQLite's write lock
 _THREADS = 4
 
 Result = TypeVar("Result")
+
+
+class ConnectionPool(NamedTuple):
+    """How many connections there are, now and by use."""
+
+    name: str
+    in_use: Callable[[], int]
+    idle: Callable[[], int]
 
 
 class Store:
@@ -42,14 +51,15 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
-        self._reader = create_engine(url, pool_size=_THREADS)
+        # What a statement was given are names and signatures: errors go into logs without them.
+        self._reader = create_engine(url, pool_size=_THREADS, hide_parameters=True)
         self._writer_lock: AbstractContextManager[None]
         self._read_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store-read")
         if self.is_sqlite:
             # SQLite has one writer: one thread queues the writers of this process fairly, and a
             # lock on a file those of other processes. SQLite's own lock would do for safety, but
             # who finds it taken sleeps for up to 100 ms before looking again.
-            self._writer = create_engine(url, pool_size=1, max_overflow=0)
+            self._writer = create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
             self._write_threads = ThreadPoolExecutor(1, thread_name_prefix="store-write")
             self._writer_lock = _FileLock(f"{make_url(url).database}-lock")
             _set_up_sqlite(self._reader, begin="BEGIN")
@@ -58,6 +68,18 @@ class Store:
             self._writer = self._reader
             self._write_threads = self._read_threads
             self._writer_lock = nullcontext()
+
+    @property
+    def pools(self) -> list[ConnectionPool]:
+        """The pools of connections, each once; they count as they are asked."""
+        pools: dict[str, Pool] = {"reader": self._reader.pool}
+        if self._writer is not self._reader:
+            pools["writer"] = self._writer.pool
+        return [
+            ConnectionPool(name, pool.checkedout, pool.checkedin)
+            for name, pool in pools.items()
+            if isinstance(pool, QueuePool)
+        ]
 
     async def read(self, work: Callable[[Session], Result]) -> Result:
         """Run `work` on one consistent state; what it changes is not kept."""
