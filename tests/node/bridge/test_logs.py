@@ -132,10 +132,10 @@ async def test_a_full_flow_leaves_no_secret_in_the_logs(log: Log, market: Market
     await shop.post("/v1/topups", {"account": buyer["id"], "amount": "x", "reference": secret})
     # An operation that the chain refuses, and one that nobody foresaw.
     await shop.ok(f"/v1/accounts/{buyer['id']}/freeze", {"reason": "case 88123"}, wait=30)
-    market.platform.store.write_now(lambda s: s.execute(text("DROP TABLE topups")))
-    body = {"account": seller["id"], "amount": "5", "reference": "bank of Jane Doe 4711"}
+    market.platform.store.write_now(lambda s: s.execute(text("DROP TABLE transfers")))
+    body = {"from": seller["id"], "to": alice["id"], "amount": "5", "memo": "for Jane Doe 4711"}
     crashed = await shop.http.post(
-        "/v1/topups", json=body, headers={"Idempotency-Key": "idem-key-7732"}
+        "/v1/transfers", json=body, headers={"Idempotency-Key": "idem-key-7732"}
     )
     assert (crashed.status_code, crashed.json()["code"]) == (500, "internal_error")
 
