@@ -24,6 +24,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -44,6 +45,8 @@ from node.store.ids import earliest_id
 from node.store.models import ChainTxStatus, OperationStatus
 
 router = APIRouter(tags=["public"])
+
+disable_created_metrics()  # a second series for each, which nobody asked for
 
 _RPC_SECONDS = 3.0
 _RECENT_SECONDS = 3600
