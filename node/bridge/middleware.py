@@ -56,6 +56,7 @@ class Envelope:
         self._metrics.in_progress.inc()
         try:
             try:
+                _refuse_zero_bytes(scope)
                 limited = await _read_body(scope, headers, receive)
                 await self._app(scope, limited, send_with_id)
             except Exception as error:
@@ -82,6 +83,17 @@ def _request_id(given: bytes | None) -> str:
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given.decode()
     return f"req_{secrets.token_hex(16)}"
+
+
+def _refuse_zero_bytes(scope: Scope) -> None:
+    """PostgreSQL takes none in text, and no id or name has one; bodies are checked by their models.
+
+    Raises:
+        Problem: invalid_request.
+    """
+    if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+        where = "path" if "\0" in scope["path"] else "query"
+        raise Problem("invalid_request", f"the {where} holds a zero byte", param=where)
 
 
 async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Receive:

@@ -44,8 +44,13 @@ async def _picture(text: str, kind: Literal["svg", "png"], scale: int) -> Respon
     return response(content, headers={"Cache-Control": "no-store"})
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=256)
+def _code(text: str) -> segno.QRCode:
+    """Finding the best mask is the slow part, and the same for every size and format."""
+    return segno.make_qr(text, error="m")
+
+
 def _draw(text: str, kind: str, scale: int) -> bytes:
     picture = io.BytesIO()
-    segno.make(text, error="m", micro=False).save(picture, kind=kind, scale=scale)
+    _code(text).save(picture, kind=kind, scale=scale)
     return picture.getvalue()

@@ -126,15 +126,19 @@ async def test_the_outbox_the_index_and_the_books_are_shown(desk: Desk, shop: Cl
         desk.set(Operation, id_, status=status)
     now = desk.app.state.context.wall_now()
     desk.set(Operation, ids[0], created_at=now - 90)
-    old = Ids(lambda: (now - 7200) * 1000).new("op")
-    desk.store.write_now(
-        lambda session: session.connection().exec_driver_sql(
-            "INSERT INTO operations SELECT ?, merchant_id, kind, 'other', attempt, resource_type,"
-            " resource_id, signer, to_address, calldata, debit_address, debit_amount,"
-            " credit_address, credit_amount, 'failed', error_code, error, tx_hash, block_number,"
-            " created_at, updated_at FROM operations WHERE id = ?",
-            (old, ids[0]),
-        )
+    old = Operation(
+        id=Ids(lambda: (now - 7200) * 1000).new("op"),
+        merchant_id=desk.merchant_id,
+        kind="topup.mint",
+        ref="0x0",
+        resource_type="topup",
+        resource_id="top_0",
+        signer="treasury",
+        to_address="0x0",
+        calldata="0x",
+        status="failed",
+        created_at=now - 7200,
+        updated_at=now - 7200,
     )
     signed = [
         ChainTx(operation_id=ids[n], sender="0x1", nonce=n, status=status)
@@ -142,7 +146,7 @@ async def test_the_outbox_the_index_and_the_books_are_shown(desk: Desk, shop: Cl
     ]
     block = Block(number=7, hash="0x7", parent_hash="0x6", timestamp=CHAIN_NOW - 30)
     last = LastReconciliation(id=1, block_number=5, differences=2, finished_at=now - 60)
-    desk.store.write_now(lambda session: session.add_all([*signed, block, last]))
+    desk.store.write_now(lambda session: session.add_all([old, *signed, block, last]))
     level = await scrape(desk.app)
     for state, count in (("queued", 2), ("submitted", 2), ("conflict", 1)):
         assert value(level, "operations", state=state) == count
@@ -197,10 +201,11 @@ async def test_no_query_reads_a_whole_table(desk: Desk) -> None:
 async def test_the_pools_are_shown(desk: Desk) -> None:
     await desk.account()
     samples = await scrape(desk.app)
-    assert value(samples, "database_connections", bridge="0", pool="writer", state="in_use") == 0
+    assert [pool.name for pool in desk.store.pools] == ["reader", "writer"]
     for pool in ("reader", "writer"):
-        idle = value(samples, "database_connections", bridge="0", pool=pool, state="idle")
-        assert (idle or 0) >= 1
+        of = {"bridge": "0", "pool": pool}
+        assert value(samples, "database_connections", **of, state="in_use") == 0
+        assert (value(samples, "database_connections", **of, state="idle") or 0) >= 1
     held = desk.store._reader.connect()
     samples = await scrape(desk.app)
     held.close()

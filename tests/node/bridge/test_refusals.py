@@ -407,3 +407,19 @@ async def test_only_what_is_queued_can_be_canceled(desk: Desk, shop: Client) -> 
             "submitted",
             operations[1].id,
         )
+
+
+@pytest.mark.parametrize(
+    ("path", "param"),
+    [
+        ("/v1/accounts/acc_%00", "path"),
+        ("/v1/payment_requests?reference=a%00b", "query"),
+        ("/v1/sales_facts?order_id=%00", "query"),
+    ],
+)
+async def test_a_zero_byte_is_refused_before_a_database_sees_it(
+    shop: Client, path: str, param: str
+) -> None:
+    answer = await shop.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert answer.json()["param"] == param
