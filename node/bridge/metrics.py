@@ -46,7 +46,7 @@ from node.store.models import ChainTxStatus, OperationStatus
 
 router = APIRouter(tags=["public"])
 
-disable_created_metrics()  # a second series for each, which nobody asked for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody asked for
 
 _RPC_SECONDS = 3.0
 _RECENT_SECONDS = 3600

@@ -41,7 +41,6 @@ from node.bridge.qr import PngResponse, QrQuery, SvgResponse, png, svg
 from node.bridge.rows import add, find, owned, table
 from node.bridge.transfers import TRANSFER_BY_BYTES
 from node.bridge.values import (
-    MAX_TIME,
     Amount,
     AmountIn,
     Input,
@@ -258,7 +257,7 @@ def create_payment_request(
     memo_word = nonce if request.memo is None else word_of(request.memo)
     if request.expires_at is None:
         expires_at = now + DEFAULT_DAYS * DAY
-    elif now < request.expires_at <= MAX_TIME:
+    elif request.expires_at > now:
         expires_at = request.expires_at
     else:
         raise Problem(

@@ -24,6 +24,7 @@ from pydantic import (
 
 MAX_AMOUNT = 2**96 - 1
 MAX_TIME = 2**40 - 1  # the coin and the escrow keep times in 40 bits
+_LAST_TIME = 253_402_300_799  # the last that RFC 3339 can write
 KINDS = {"buyer": 1, "seller": 2, "lender": 4, "operator": 8, "system": 16}
 
 _AMOUNT = re.compile(r"[1-9][0-9]{0,28}", re.ASCII)
@@ -74,8 +75,8 @@ def _parse_time(value: Any) -> int:
     if not isinstance(value, str) or not _TIME.fullmatch(value):
         raise ValueError('a time is RFC 3339, such as "2030-01-31T00:00:00Z"')
     moment = datetime.fromisoformat(value).timestamp()
-    if not 0 <= moment <= MAX_TIME:
-        raise ValueError(f"a time is from 1970 to unix second {MAX_TIME}")
+    if not 0 <= moment <= _LAST_TIME:
+        raise ValueError("a time is from 1970 to the end of the year 9999, in UTC")
     return int(moment)
 
 
