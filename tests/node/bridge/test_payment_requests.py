@@ -20,6 +20,9 @@ from node.keys import LocalSigner
 from node.store.models import Operation
 from tests.node.bridge.market import ALICE, PRICE, Market
 from tests.node.bridge.support import CHAIN_NOW, COIN, DAY, Client, Desk
+from wallet import Keystore, KeystoreSigner, Wallet
+from wallet.addresses import parse_memo
+from wallet.networks import parse_manifest
 
 PATH = "/v1/payment_requests"
 PUBLIC = "/v1/pay/requests"
@@ -254,6 +257,33 @@ async def test_one_transaction_may_pay_many_and_nobody_pays_itself(market: Marke
     second = await until(market, requests[1], status="paid")
     assert outcomes(second) == [("paid_again", str(PRICE)), ("paid", str(PRICE))]
     assert len(await events_of(market, requests[1])) == 3
+
+
+async def test_the_wallet_pays_by_what_the_link_says(market: Market, tmp_path: Path) -> None:
+    """The member's own library, which imports nothing of the node."""
+    if market.platform.engine.name != "anvil":
+        pytest.skip("no anvil: run `make setup`")
+    await market.member(address=ALICE.address, topup=PRICE)
+    seller = await market.member("seller")
+    request = await asked(market, seller, memo="invoice of more than thirty-two bytes")
+    public = Client(market.shop.app, None)
+    terms = (await public.get(urlsplit(request["url"]).path)).json()
+    engine, manifest = market.platform.engine, market.platform.manifest
+    network = parse_manifest("plaza", manifest.model_dump(mode="json"), engine.rpc_url)
+    assert (network.chain_id, network.coin) == (terms["chain_id"], terms["coin"])
+
+    Keystore(tmp_path, scrypt_n=1024).create("alice", b"\x11" * 32, "password")
+    signer = KeystoreSigner("alice", lambda: "password", tmp_path)
+
+    def pay() -> object:
+        with Wallet(network, tmp_path, signer) as wallet:
+            memo = parse_memo(terms["memo_word"])
+            plan = wallet.plan_transfer(terms["payee"], int(terms["amount"]), memo)
+            return wallet.submit(plan).wait()
+
+    await asyncio.to_thread(pay)
+    paid = await until(market, request, status="paid")
+    assert (paid["paid"]["payer"], paid["surplus"]) == (ALICE.address, "0")
 
 
 async def test_cast_pays_and_signs(market: Market) -> None:
