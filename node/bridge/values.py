@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from eth_utils.address import is_checksum_address, to_checksum_address
 from pydantic import (
@@ -20,6 +20,7 @@ from pydantic import (
     PlainSerializer,
     StringConstraints,
     WithJsonSchema,
+    model_validator,
 )
 
 MAX_AMOUNT = 2**96 - 1
@@ -36,6 +37,14 @@ class Input(BaseModel):
     """A request body."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="after")
+    def _holds_no_zero_byte(self) -> Self:
+        """Where a field takes any text, such as an id: PostgreSQL would take it for an error."""
+        for name, value in self.__dict__.items():
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError(f"{name}: a text holds no zero byte")
+        return self
 
 
 class Query(BaseModel):

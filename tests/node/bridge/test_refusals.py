@@ -49,6 +49,7 @@ async def test_the_largest_amount_is_taken(desk: Desk, shop: Client) -> None:
         ("/v1/accounts", {"kinds": ["buyer"], "reference": "x" * 121}, "reference"),
         ("/v1/accounts", {"kinds": ["buyer"], "reference": "a\nb"}, "reference"),
         ("/v1/accounts", {"kinds": ["buyer"], "reference": "a\x00b"}, "reference"),
+        ("/v1/topups", {"account": "a\x00b", "amount": "1", "reference": "r"}, "body"),
         ("/v1/accounts", {"kinds": ["buyer"], "address": "0x1234"}, "address"),
         ("/v1/accounts", {"kinds": ["buyer"], "address": "0x" + "0" * 40}, "address"),
         (
