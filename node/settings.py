@@ -80,6 +80,13 @@ class Settings(BaseSettings):
         30 * DAY, ge=DAY, description="how long finished deliveries are kept"
     )
 
+    metrics: bool = Field(True, description="GET /metrics of the bridge, for this machine alone")
+    metrics_token_file: Path | None = Field(
+        None, description="file with a token, with which anybody may read the metrics"
+    )
+    reconcile_seconds: int = Field(
+        3600, ge=0, description="how often the worker compares database and chain; 0: never"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("webhook_networks")

@@ -138,7 +138,9 @@ async def _run(
         gc.collect()
         gc.freeze()  # see node.bridge.serve
         sys.setswitchinterval(0.0005)
-        bridges = [_start_bridge(settings, listener) for listener in listeners]
+        bridges = [
+            _start_bridge(settings, listener, number) for number, listener in enumerate(listeners)
+        ]
         try:
             await _serve(
                 settings,
@@ -242,7 +244,9 @@ def _bind(listener: socket.socket, host: str, port: int) -> None:
         ) from error
 
 
-def _start_bridge(settings: Settings, listener: socket.socket) -> subprocess.Popen[bytes]:
+def _start_bridge(
+    settings: Settings, listener: socket.socket, number: int
+) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
         **{
@@ -251,6 +255,7 @@ def _start_bridge(settings: Settings, listener: socket.socket) -> subprocess.Pop
             if value is not None
         },
         "PLAZA_LISTEN_FD": str(listener.fileno()),
+        "PLAZA_BRIDGE_NUMBER": str(number),
     }
     return subprocess.Popen(
         [sys.executable, "-m", "node.bridge.serve"],

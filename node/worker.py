@@ -1,4 +1,5 @@
-"""The worker: outbox, indexer, deadlines and webhooks as loops that never stop silently.
+"""The worker: outbox, indexer, deadlines and webhooks as loops that never stop silently, and one
+that compares the books with the chain.
 
 Every error of a loop is logged, waited out with growing pauses, and shown in the row of
 `worker_status`, which is refreshed several times a second while the worker lives. Two things end
@@ -23,6 +24,7 @@ from node.chain.engine import Engine
 from node.chain.rpc import RpcError, RpcUnavailable
 from node.index.chain_reader import InconsistentRead
 from node.index.indexer import Indexer, Round, WrongChain
+from node.index.reconcile import ReconcileError, reconcile, remember
 from node.index.rollback import RollbackTooDeep
 from node.keys import SealedSeed
 from node.outbox import Broadcaster, Deadlines, Submitter
@@ -199,6 +201,9 @@ async def run_worker(
             _repeat("webhooks", deliverer.round, status, stop, wake=deliverer.came_back)
         ),
         asyncio.create_task(_keep_beating(status, stop)),
+        asyncio.create_task(
+            _keep_reconciling(engine, store, manifest, settings.reconcile_seconds, stop, clock)
+        ),
     ]
     try:
         await asyncio.gather(*loops)
@@ -284,6 +289,29 @@ async def _keep_beating(status: _Status, stop: asyncio.Event) -> None:
         except Exception as error:
             log.warning("worker.heartbeat", error=repr(error))
         await _wait(stop, HEARTBEAT_SECONDS / 4)
+
+
+async def _keep_reconciling(
+    engine: Engine,
+    store: Store,
+    manifest: Manifest,
+    seconds: int,
+    stop: asyncio.Event,
+    clock: Callable[[], float],
+) -> None:
+    """Compare database and chain now and then; what is found fails readiness until it is gone."""
+    while seconds and not await _wait(stop, seconds):
+        try:
+            found = await reconcile(engine.rpc, store, manifest)
+            now = int(clock())
+            await store.write(lambda session: remember(session, found, now))  # noqa: B023
+        except (ReconcileError, RpcError, RpcUnavailable) as error:
+            log.warning("reconcile.impossible", error=str(error))
+        except Exception as error:
+            log.warning("worker.error", loop="reconcile", error=repr(error), exc_info=True)
+        else:
+            if found.drift:
+                log.error("reconcile.drift", count=len(found.drift), first=str(found.drift[0]))
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> bool:

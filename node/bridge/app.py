@@ -22,14 +22,18 @@ from node.bridge import (
     disputes,
     events,
     health,
+    metrics,
     network,
     operations,
     pay,
+    pay_requests,
+    payment_requests,
     pool,
     problems,
     purchases,
     reconciliation,
     redemptions,
+    sales_facts,
     topups,
     transfers,
     webhooks,
@@ -37,6 +41,7 @@ from node.bridge import (
 from node.bridge.auth import KeyRing
 from node.bridge.clock import ChainClock
 from node.bridge.context import Context
+from node.bridge.metrics import HttpMetrics, MetricsGuard
 from node.bridge.middleware import Envelope
 from node.bridge.problems import MEDIA_TYPE, Problem, ProblemDetails, documented
 from node.bridge.stream import Feed
@@ -85,6 +90,7 @@ def create_app(
     new_secret: Callable[[], str] = api_keys.new_secret,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     look_up: Lookup = lookup,
+    number: int = 0,
 ) -> FastAPI:
     """Return the bridge over a migrated store. It closes neither the store nor the RPC connection.
 
@@ -94,11 +100,13 @@ def create_app(
         wall_milliseconds: UTC unix time.
         random_bytes: from a cryptographic source.
         look_up: addresses of a host name.
+        number: which of the node's bridge processes this is, from 0.
     """
+    writer = GroupWriter(store)
     context = Context(
         settings=settings,
         store=store,
-        writer=GroupWriter(store),
+        writer=writer,
         manifest=manifest,
         seed=seed,
         rpc=rpc,
@@ -111,6 +119,8 @@ def create_app(
         waiters=Waiters(store),
         feed=Feed(store),
         key_ring=KeyRing(store, monotonic),
+        metrics=HttpMetrics(number, store, writer),
+        metrics_guard=MetricsGuard(settings),
         coin=ContractCodec("PlatformCoin"),
         escrow=ContractCodec("PurchaseEscrow"),
         book=ContractCodec("CreditBook"),
@@ -131,7 +141,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.context = context
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, metrics=context.metrics)
     app.add_exception_handler(Problem, problems.on_problem)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     app.add_exception_handler(RequestValidationError, problems.on_validation_error)
@@ -140,8 +150,10 @@ def create_app(
         topups,
         redemptions,
         transfers,
+        payment_requests,
         purchases,
         disputes,
+        sales_facts,
         credit_offers,  # before the lines, whose ids its path would be taken for
         credit_lines,
         pool,
@@ -151,10 +163,12 @@ def create_app(
         api_keys,
         reconciliation,
         network,
+        pay_requests,
         pay,
     ):
         app.include_router(resource.router, prefix="/v1")
     app.include_router(health.router)
+    app.include_router(metrics.router)
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from node.bridge.auth import KeyRing
 from node.bridge.clock import ChainClock
+from node.bridge.metrics import HttpMetrics, MetricsGuard
 from node.bridge.stream import Feed
 from node.bridge.waiting import Waiters
 from node.bridge.writer import GroupWriter
@@ -42,6 +43,8 @@ class Context:
     waiters: Waiters
     feed: Feed
     key_ring: KeyRing
+    metrics: HttpMetrics
+    metrics_guard: MetricsGuard
     coin: ContractCodec
     escrow: ContractCodec
     book: ContractCodec

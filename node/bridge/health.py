@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,7 +18,8 @@ from node.bridge.context import Context, Ctx
 from node.bridge.rows import table
 from node.bridge.values import Output
 from node.chain.rpc import RpcError, RpcUnavailable
-from node.store.models import WorkerStatus
+from node.index.reconcile import LAST_ID
+from node.store.models import LastReconciliation, WorkerStatus
 
 router = APIRouter(prefix="/health", tags=["public"])
 
@@ -43,6 +44,10 @@ class Ready(Output):
     indexed_block: int | None
     chain_block: int | None
     conflicts: int | None
+    drift: int | None = Field(
+        description="differences the last comparison of database and chain found; null before one"
+    )
+    reconciled_block: int | None = Field(description="the block it was of")
     last_error: str | None
 
     model_config = ConfigDict(
@@ -57,6 +62,8 @@ class Ready(Output):
                     "indexed_block": 17,
                     "chain_block": 17,
                     "conflicts": 0,
+                    "drift": 0,
+                    "reconciled_block": 12,
                     "last_error": None,
                 }
             ]
@@ -76,11 +83,11 @@ async def live() -> Response:
     responses={503: {"model": Ready, "description": "Not ready; `problems` says why"}},
 )
 async def ready(context: Ctx) -> Response:
-    """The whole node works: database, worker, index and chain."""
+    """The whole node works: database, worker, index and chain, and the books agree."""
     problems: list[str] = []
-    row = None
+    row = reconciled = None
     try:
-        row = await context.store.read(_worker_status)
+        row, reconciled = await context.store.read(_standing)
     except SQLAlchemyError as error:
         problems.append(f"the database does not answer: {type(error).__name__}")
     block, trouble = await _chain_block(context)
@@ -88,6 +95,11 @@ async def ready(context: Ctx) -> Response:
         problems.append(trouble)
     age = None if row is None else (context.wall_milliseconds() - row.heartbeat_at) / 1000
     problems += _worker_problems(row, age, block)
+    if reconciled is not None and reconciled.differences:
+        problems.append(
+            f"database and chain differ in {reconciled.differences} places at block"
+            f" {reconciled.block_number}: GET /v1/reconciliation names them"
+        )
     shown = Ready(
         status="not ready" if problems else "ok",
         problems=problems,
@@ -96,6 +108,8 @@ async def ready(context: Ctx) -> Response:
         indexed_block=row.indexed_block if row else None,
         chain_block=block,
         conflicts=row.conflicts if row else None,
+        drift=reconciled.differences if reconciled else None,
+        reconciled_block=reconciled.block_number if reconciled else None,
         last_error=row.last_error if row else None,
     )
     return answer(shown, 503 if problems else 200)
@@ -123,6 +137,10 @@ async def _chain_block(context: Context) -> tuple[int | None, str | None]:
     return int(number, 16), None
 
 
-def _worker_status(session: Session) -> Row[Any] | None:
-    rows = table(WorkerStatus)
-    return session.execute(select(rows).where(rows.c.id == 1)).one_or_none()
+def _standing(session: Session) -> tuple[Row[Any] | None, Row[Any] | None]:
+    """What the worker says of itself, and the last reconciliation."""
+    worker, reconciled = table(WorkerStatus), table(LastReconciliation)
+    return (
+        session.execute(select(worker).where(worker.c.id == 1)).one_or_none(),
+        session.execute(select(reconciled).where(reconciled.c.id == LAST_ID)).one_or_none(),
+    )

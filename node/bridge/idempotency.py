@@ -17,7 +17,6 @@ from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Header, Request
 from sqlalchemy import bindparam
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
@@ -35,7 +34,6 @@ _FIND_KEY = owned(IdempotencyKey, bindparam("its_merchant")).where(
     table(IdempotencyKey).c.key == bindparam("its_key")
 )
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
-_TRIES = 3
 
 Shown = TypeVar("Shown", bound=Output)
 
@@ -86,7 +84,9 @@ class Command:
             Problem: idempotency_key_reused, or what `work` refuses.
         """
         request_hash = self._hash(body)
-        done = await self._write(lambda session: self._once(session, request_hash, work, show))
+        done = await self.context.writer.write_again(
+            lambda session: self._once(session, request_hash, work, show)
+        )
         headers = {"Idempotency-Replayed": "true"} if done.replayed else {}
         if self.wait_seconds and done.outcome.operations:
             return await self._wait(done, show, headers)
@@ -97,16 +97,6 @@ class Command:
         fields = None if body is None else body.model_dump(mode="json", exclude_unset=True)
         canonical = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(f"{self.method} {self.path}\n{canonical}".encode()).hexdigest()
-
-    async def _write(self, transaction: Callable[[Session], _Done[Shown]]) -> _Done[Shown]:
-        """Where writers are not queued (PostgreSQL), the later of two equal requests meets the
-        other's rows only on insert. It is run again, and then finds them by its checks."""
-        for _ in range(_TRIES - 1):
-            try:
-                return await self.context.writer.write(transaction)
-            except IntegrityError:
-                continue
-        return await self.context.writer.write(transaction)
 
     def _once(
         self,

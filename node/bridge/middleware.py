@@ -11,11 +11,15 @@ import structlog
 from sqlalchemy.exc import DBAPIError, OperationalError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from node.bridge.metrics import HttpMetrics
 from node.bridge.problems import Problem
 
 MAX_BODY_BYTES = 64 * 1024
+_LARGER_BODIES = {"/v1/sales_facts": 1024 * 1024}  # what comes a thousand at once
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+# Keys and webhook secrets, which somebody may paste where an id belongs.
+_SECRET = re.compile(r"(plz_|whsec_)[^/]*")
 
 log = structlog.get_logger("plaza.access")
 
@@ -27,8 +31,9 @@ class Envelope:
     keys and what customers are called.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,8 +53,10 @@ class Envelope:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
+        self._metrics.in_progress.inc()
         try:
             try:
+                _refuse_zero_bytes(scope)
                 limited = await _read_body(scope, headers, receive)
                 await self._app(scope, limited, send_with_id)
             except Exception as error:
@@ -58,12 +65,15 @@ class Envelope:
                     raise
                 await problem.response(request_id)(scope, receive, send_with_id)
         finally:
+            seconds = time.perf_counter() - started
+            self._metrics.in_progress.dec()
+            self._metrics.answered(scope, status, seconds)
             log.info(
                 "request",
                 method=scope["method"],
-                path=scope["path"],
+                path=_SECRET.sub(r"\1…", scope["path"]),
                 status=status,
-                milliseconds=round((time.perf_counter() - started) * 1000, 1),
+                milliseconds=round(seconds * 1000, 1),
                 request_id=request_id,
                 merchant_id=state.get("merchant_id"),
             )
@@ -75,6 +85,17 @@ def _request_id(given: bytes | None) -> str:
     return f"req_{secrets.token_hex(16)}"
 
 
+def _refuse_zero_bytes(scope: Scope) -> None:
+    """PostgreSQL takes none in text, and no id or name has one; bodies are checked by their models.
+
+    Raises:
+        Problem: invalid_request.
+    """
+    if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+        where = "path" if "\0" in scope["path"] else "query"
+        raise Problem("invalid_request", f"the {where} holds a zero byte", param=where)
+
+
 async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Receive:
     """Read the whole body before the work begins, as far as the limit.
 
@@ -83,9 +104,10 @@ async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive
     """
     if scope["method"] in ("GET", "HEAD", "OPTIONS"):
         return receive
+    limit = _LARGER_BODIES.get(scope["path"], MAX_BODY_BYTES)
     declared = headers.get(b"content-length", b"0")
-    if not declared.isdigit() or int(declared[:20]) > MAX_BODY_BYTES:
-        raise _too_large()
+    if not declared.isdigit() or int(declared[:20]) > limit:
+        raise _too_large(limit)
     body = b""
     more = True
     while more:
@@ -94,8 +116,8 @@ async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive
             break
         body += message.get("body", b"")
         more = message.get("more_body", False)
-        if len(body) > MAX_BODY_BYTES:
-            raise _too_large()
+        if len(body) > limit:
+            raise _too_large(limit)
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if body and media_type != b"application/json":
         raise Problem(
@@ -115,8 +137,8 @@ async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive
     return replay
 
 
-def _too_large() -> Problem:
-    return Problem("body_too_large", f"a body has at most {MAX_BODY_BYTES} bytes")
+def _too_large(limit: int) -> Problem:
+    return Problem("body_too_large", f"a body has at most {limit} bytes")
 
 
 def _last_resort(error: Exception, request_id: str) -> Problem:

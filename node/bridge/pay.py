@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Header
+from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -21,9 +19,9 @@ from node.bridge.purchases import (
     find_public_purchase,
     payment_of,
 )
+from node.bridge.relaying import Prefer, relayed
 from node.bridge.rows import table
 from node.bridge.values import Amount, Output, SignedAuthorization
-from node.bridge.waiting import last_seq, wait_seconds
 from node.store import models
 
 router = APIRouter(prefix="/pay", tags=["public"])
@@ -92,7 +90,7 @@ class Invoice(Output):
     )
 
 
-class PaymentRequest(SignedAuthorization):
+class PurchasePayment(SignedAuthorization):
     """EIP-3009 ReceiveWithAuthorization from payer to escrow; its nonce is the order hash."""
 
     model_config = ConfigDict(
@@ -176,35 +174,17 @@ async def get(context: Ctx, purchase_id: str) -> Response:
 async def relay(
     context: Ctx,
     purchase_id: str,
-    body: PaymentRequest,
-    prefer: Annotated[
-        str | None,
-        Header(
-            alias="Prefer", description="`wait=N`: answer when it is settled, or after N seconds"
-        ),
-    ] = None,
+    body: PurchasePayment,
+    prefer: Prefer = None,
 ) -> Response:
     """Relay the buyer's signature. The signature itself makes this safe to send again."""
-    seconds = wait_seconds(prefer)
     # Guessed ids get no further than this.
     await context.store.read(lambda session: find_public_purchase(session, purchase_id))
     now = await context.clock.ask()
-
-    def work(session: Session) -> tuple[list[str], int, Invoice]:
-        operations = pay(session, context, purchase_id, body, now)
-        return operations, last_seq(session), show_invoice(session, context, purchase_id)
-
-    operations, seq, invoice = await context.writer.write(work)
-
-    def look(session: Session) -> Invoice | None:
-        open_operations = unsettled(session, "purchase", purchase_id)
-        if any(operation.id in operations for operation in open_operations):
-            return None
-        return show_invoice(session, context, purchase_id)
-
-    if not seconds:
-        return answer(invoice, 202)
-    settled = await context.waiters.wait(purchase_id, seq, look, seconds)
-    if settled is None:
-        return answer(invoice, 202)
-    return answer(settled, 200, {"Preference-Applied": f"wait={seconds}"})
+    return await relayed(
+        context,
+        ("purchase", purchase_id),
+        lambda session: pay(session, context, purchase_id, body, now),
+        lambda session: show_invoice(session, context, purchase_id),
+        prefer,
+    )

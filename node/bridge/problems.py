@@ -42,6 +42,7 @@ CATALOGUE: dict[str, _Kind] = {
     "draws_paused": _Kind(409, "Draws are paused", retryable=True),
     "limit_reached": _Kind(409, "There are as many as there may be"),
     "line_not_in_good_standing": _Kind(409, "The credit line permits no draws now"),
+    "memo_taken": _Kind(409, "The payee has a payment request with this memo already"),
     "not_enough_cash": _Kind(409, "The pool has less coin at hand than is needed", retryable=True),
     "nothing_owed": _Kind(409, "Nothing is owed on the credit line"),
     "offer_expired": _Kind(409, "The offer can no longer be accepted"),

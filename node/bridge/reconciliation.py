@@ -12,7 +12,7 @@ from node.bridge.context import Ctx
 from node.bridge.problems import Problem, documented
 from node.bridge.values import Output
 from node.chain.rpc import RpcUnavailable
-from node.index.reconcile import ReconcileError, reconcile
+from node.index.reconcile import ReconcileError, reconcile, remember
 
 router = APIRouter(prefix="/reconciliation", tags=["operations"])
 
@@ -99,9 +99,14 @@ class Reconciliation(Output):
 
 @router.get("", response_model=Reconciliation, responses=documented("chain_unavailable"))
 async def get(context: Ctx, _caller: Reader) -> Response:
-    """Compare every balance, order and total with the chain, at the newest block indexed."""
+    """Compare every balance, order and total with the chain, at the newest block indexed.
+
+    What it finds is kept for /health/ready and /metrics.
+    """
     try:
         found = await reconcile(context.rpc, context.store, context.manifest)
     except (ReconcileError, RpcUnavailable) as error:
         raise Problem("chain_unavailable", f"nothing could be compared: {error}") from error
+    now = context.wall_now()
+    await context.writer.write(lambda session: remember(session, found, now))
     return answer(Reconciliation(**found.as_dict()))

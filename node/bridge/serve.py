@@ -1,6 +1,7 @@
 """The bridge as a process of its own: `python -m node.bridge.serve`, settings from PLAZA_*.
 
 Listens on the socket inherited as PLAZA_LISTEN_FD, else on the host and port of the settings.
+PLAZA_BRIDGE_NUMBER tells it from other bridges of the same node, in the metrics.
 SIGTERM and SIGINT end it: requests under way are answered, those that wait for the chain at once,
 and streams of events end.
 """
@@ -58,7 +59,8 @@ async def serve(settings: Settings, seed: SealedSeed, sockets: list[socket.socke
     manifest = Manifest.load(settings.manifest_path)
     rpc = HttpRpc(manifest.rpc_url)
     try:
-        app = create_app(settings, store, manifest, seed, rpc)
+        number = int(os.environ.get("PLAZA_BRIDGE_NUMBER", "0"))
+        app = create_app(settings, store, manifest, seed, rpc, number=number)
         config = uvicorn.Config(
             app,
             host=settings.host,
@@ -81,7 +83,7 @@ async def serve(settings: Settings, seed: SealedSeed, sockets: list[socket.socke
 
 def main() -> None:
     settings = Settings()  # type: ignore[call-arg]  # every field has a default
-    _configure_logging(settings.log_level)
+    configure_logging(settings.log_level)
     inherited = os.environ.get("PLAZA_LISTEN_FD")
     sockets = None if inherited is None else [socket.socket(fileno=int(inherited))]
     passphrase = settings.passphrase_file or settings.data / "passphrase"
@@ -97,7 +99,7 @@ def main() -> None:
         runner.run(serve(settings, seed, sockets))
 
 
-def _configure_logging(level: str) -> None:
+def configure_logging(level: str) -> None:
     """Lines of JSON on stderr, encoded by orjson: one is written for every request."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     structlog.configure(

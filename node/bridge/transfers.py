@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
@@ -31,9 +31,9 @@ from node.bridge.values import (
     Note,
     Output,
     Page,
+    Party,
     SignedAuthorization,
     Time,
-    parse_address,
 )
 from node.settings import DAY
 from node.store import models
@@ -41,20 +41,9 @@ from node.store.models import MoveStatus
 
 router = APIRouter(prefix="/transfers", tags=["money in and out"])
 
-_TRANSFER_BY_BYTES = (
+TRANSFER_BY_BYTES = (
     "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,bytes)"
 )
-
-
-def _parse_receiver(value: str) -> str:
-    return parse_address(value) if value.startswith("0x") else value
-
-
-Receiver = Annotated[
-    str,
-    StringConstraints(pattern=r"^(acc_[0-9a-f]{32}|0x[0-9a-fA-F]{40})$"),
-    AfterValidator(_parse_receiver),
-]
 
 
 class TransferAuthorization(SignedAuthorization):
@@ -65,7 +54,7 @@ class TransferAuthorization(SignedAuthorization):
 
 class TransferRequest(Input):
     from_: str = Field(alias="from", description="account id")
-    to: Receiver = Field(description="account id, or a member's address")
+    to: Party
     amount: AmountIn
     memo: Note | None = Field(None, description="kept here, not on chain")
     authorization: TransferAuthorization | None = Field(
@@ -177,7 +166,7 @@ def create_transfer(
         signer="operator",
         to=context.coin_address,
         calldata=context.coin.encode(
-            _TRANSFER_BY_BYTES,
+            TRANSFER_BY_BYTES,
             sender.address,
             to_address,
             request.amount,

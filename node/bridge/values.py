@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from eth_utils.address import is_checksum_address, to_checksum_address
 from pydantic import (
@@ -20,10 +20,12 @@ from pydantic import (
     PlainSerializer,
     StringConstraints,
     WithJsonSchema,
+    model_validator,
 )
 
 MAX_AMOUNT = 2**96 - 1
 MAX_TIME = 2**40 - 1  # the coin and the escrow keep times in 40 bits
+_LAST_TIME = 253_402_300_799  # the last that RFC 3339 can write
 KINDS = {"buyer": 1, "seller": 2, "lender": 4, "operator": 8, "system": 16}
 
 _AMOUNT = re.compile(r"[1-9][0-9]{0,28}", re.ASCII)
@@ -35,6 +37,14 @@ class Input(BaseModel):
     """A request body."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="after")
+    def _holds_no_zero_byte(self) -> Self:
+        """Where a field takes any text, such as an id: PostgreSQL would take it for an error."""
+        for name, value in self.__dict__.items():
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError(f"{name}: a text holds no zero byte")
+        return self
 
 
 class Query(BaseModel):
@@ -78,8 +88,8 @@ def _parse_time(value: Any) -> int:
     if not isinstance(value, str) or not _TIME.fullmatch(value):
         raise ValueError('a time is RFC 3339, such as "2030-01-31T00:00:00Z"')
     moment = datetime.fromisoformat(value).timestamp()
-    if not 0 <= moment <= MAX_TIME:
-        raise ValueError(f"a time is from 1970 to unix second {MAX_TIME}")
+    if not 0 <= moment <= _LAST_TIME:
+        raise ValueError("a time is from 1970 to the end of the year 9999, in UTC")
     return int(moment)
 
 
@@ -122,6 +132,18 @@ AmountOrNothingIn = Annotated[
 TimeIn = Annotated[int, BeforeValidator(_parse_time), WithJsonSchema(_TIME_SCHEMA)]
 Address = Annotated[
     str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{40}$"), AfterValidator(parse_address)
+]
+
+
+def _parse_party(value: str) -> str:
+    return parse_address(value) if value.startswith("0x") else value
+
+
+Party = Annotated[
+    str,
+    StringConstraints(pattern=r"^(acc_[0-9a-f]{32}|0x[0-9a-fA-F]{40})$"),
+    AfterValidator(_parse_party),
+    Field(description="account id, or a member's address"),
 ]
 Bytes32 = Annotated[
     str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{64}$"), AfterValidator(str.lower)

@@ -13,11 +13,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from node.store import Store
 
 _MOST_AT_ONCE = 64  # so that the worker gets its turn at the database
+_TRIES = 3
 
 Result = TypeVar("Result")
 
@@ -35,6 +37,11 @@ class GroupWriter:
         self._waiting: deque[_Waiting] = deque()
         self._writing: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many transactions wait for those before them."""
+        return len(self._waiting)
+
     async def write(self, work: Callable[[Session], Result]) -> Result:
         """Run `work` in a transaction: committed when this returns, or not at all.
 
@@ -45,6 +52,19 @@ class GroupWriter:
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all())
         return await answer
+
+    async def write_again(self, work: Callable[[Session], Result]) -> Result:
+        """`write` for work that looks before it inserts.
+
+        Where writers are not queued (PostgreSQL), the later of two that insert the same meets the
+        other's rows only on insert. It is run again, and then finds them by its checks.
+        """
+        for _ in range(_TRIES - 1):
+            try:
+                return await self.write(work)
+            except IntegrityError:
+                continue
+        return await self.write(work)
 
     async def _write_all(self) -> None:
         try:

@@ -109,6 +109,45 @@ def transfer_authorization_digest(
     return _coin_digest(chain_id, coin, values)
 
 
+def transfer_authorization_message(
+    *,
+    chain_id: int,
+    coin: str,
+    sender: str,
+    to: str,
+    value: int,
+    valid_after: int,
+    valid_before: int,
+    nonce: str,
+) -> dict[str, Any]:
+    """Return the same as a wallet takes it (eth_signTypedData_v4); uint256 as decimal strings."""
+    words = _AUTHORIZATION_FIELDS.strip("()").split(",")
+    fields = [dict(zip(("type", "name"), word.split(" "), strict=True)) for word in words]
+    domain = {"name": "string", "version": "string", "chainId": "uint256"}
+    domain["verifyingContract"] = "address"
+    return {
+        "types": {
+            "EIP712Domain": [{"type": type_, "name": name} for name, type_ in domain.items()],
+            "TransferWithAuthorization": fields,
+        },
+        "primaryType": "TransferWithAuthorization",
+        "domain": {
+            "name": COIN_NAME,
+            "version": COIN_VERSION,
+            "chainId": chain_id,
+            "verifyingContract": coin,
+        },
+        "message": {
+            "from": sender,
+            "to": to,
+            "value": str(value),
+            "validAfter": str(valid_after),
+            "validBefore": str(valid_before),
+            "nonce": nonce,
+        },
+    }
+
+
 def receive_authorization_digest(
     *,
     chain_id: int,

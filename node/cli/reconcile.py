@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def _here(data: Path) -> dict[str, Any]:
     """Read database and chain ourselves: no key is needed where the files are."""
     from node.chain.deployment import DeploymentError, Manifest
     from node.chain.rpc import HttpRpc, RpcUnavailable
-    from node.index.reconcile import ReconcileError
+    from node.index.reconcile import ReconcileError, remember
     from node.index.reconcile import reconcile as compare
     from node.store import Store
 
@@ -61,7 +62,10 @@ def _here(data: Path) -> dict[str, Any]:
         manifest = Manifest.load(settings.manifest_path)
         rpc, store = HttpRpc(manifest.rpc_url), Store(settings.store_url)
         try:
-            return (await compare(rpc, store, manifest)).as_dict()
+            found = await compare(rpc, store, manifest)
+            now = int(time.time())
+            await store.write(lambda session: remember(session, found, now))
+            return found.as_dict()
         finally:
             await rpc.close()
             store.close()

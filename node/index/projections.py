@@ -22,6 +22,7 @@ from node.chain.codec import Event as Log
 from node.index.chain_reader import Contracts, ReadBlock
 from node.index.credit import Carried, CreditProjection
 from node.index.ledger import ZERO_ADDRESS, Move, moves
+from node.index.payment_requests import PaymentRequestProjection
 from node.index.rows import Rows, UndoLog, chunks
 from node.store.failures import Failure, fail_operations
 from node.store.ids import Ids
@@ -208,6 +209,7 @@ class _Range:
             read=("merchant_id", "from_address", "to_address", "amount", "nonce"),
         )
         self._credit = CreditProjection(undo, contracts, self._tell)
+        self._payment_requests = PaymentRequestProjection(undo, self._tell)
         self._accounts_at: dict[str, list[str]] = defaultdict(list)
         self._by_ref: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         self._transfer_by_nonce: dict[tuple[str, str], dict[str, Any]] = {}
@@ -223,8 +225,10 @@ class _Range:
         }
         self._read()
         self._credit.read(self._session, self._blocks, carried)
+        self._payment_requests.read(self._session, self._blocks)
         for block in self._blocks:
             self._lapse(block)
+            self._payment_requests.expire(block)
             for _, grouped in groupby(block.events, key=lambda event: event.transaction_index):
                 events = list(grouped)
                 self._apply_transaction(block, events, carried.get(events[0].transaction_hash))
@@ -369,6 +373,9 @@ class _Range:
                     self._fulfil(block, event, "redemption", args["account"])
                 case "AuthorizationUsed":
                     self._fulfil_transfer(block, event, named)
+                    self._payment_requests.apply_authorization(block, event, named)
+                case "TransferMemo":
+                    self._payment_requests.apply_memo(block, event)
                 case "PurchaseAuthorized":
                     self._open_order(block, event)
                 case "DeliveryConfirmed":
@@ -749,6 +756,7 @@ class _Range:
             *self._credit.rows(),
         ):
             rows.write(session)
+        self._payment_requests.write(session, self._now)
         if self._entries:
             session.execute(insert(_ledger), self._entries)
         if self._evidence:

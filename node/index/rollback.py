@@ -30,7 +30,10 @@ from node.store.models import (
     LedgerEntry,
     Operation,
     OperationStatus,
+    PaymentRequest,
+    PaymentRequestStatus,
     Purchase,
+    RequestPayment,
     UndoEntry,
 )
 
@@ -46,6 +49,8 @@ _ledger: Table = LedgerEntry.__table__  # type: ignore[assignment]
 _operations: Table = Operation.__table__  # type: ignore[assignment]
 _orders: Table = EscrowOrder.__table__  # type: ignore[assignment]
 _purchases: Table = Purchase.__table__  # type: ignore[assignment]
+_request_payments: Table = RequestPayment.__table__  # type: ignore[assignment]
+_requests: Table = PaymentRequest.__table__  # type: ignore[assignment]
 _undo_log: Table = UndoEntry.__table__  # type: ignore[assignment]
 
 
@@ -106,6 +111,7 @@ def roll_back(session: Session, to_block: int, now: int) -> Rollback:
         )
     session.execute(delete(_ledger).where(_ledger.c.block_number > to_block))
     session.execute(delete(_evidence_logs).where(_evidence_logs.c.block_number > to_block))
+    session.execute(delete(_request_payments).where(_request_payments.c.block_number > to_block))
     session.execute(delete(_blocks).where(_blocks.c.number > to_block))
     session.execute(delete(_undo_log).where(_undo_log.c.block_number > to_block))
     return Rollback(
@@ -143,6 +149,7 @@ def _restore(session: Session, to_block: int) -> None:
         else:
             session.execute(update(table).where(key_column == key).values(columns))
     _follow_orders(session, [key for name, key in before if name == _purchases.name])
+    _keep_canceled(session, [key for name, key in before if name == _requests.name])
 
 
 def _follow_orders(session: Session, purchase_ids: list[str]) -> None:
@@ -164,4 +171,18 @@ def _follow_orders(session: Session, purchase_ids: list[str]) -> None:
             .where(_purchases.c.id == bindparam("_id"))
             .values(status=bindparam("_status")),
             statuses,
+        )
+
+
+def _keep_canceled(session: Session, request_ids: list[str]) -> None:
+    """A payment request may have been canceled since the undo log last saw its status."""
+    for chunk in chunks(request_ids):
+        session.execute(
+            update(_requests)
+            .where(
+                _requests.c.id.in_(chunk),
+                _requests.c.canceled_at.is_not(None),
+                _requests.c.status == PaymentRequestStatus.OPEN,
+            )
+            .values(status=PaymentRequestStatus.CANCELED)
         )

@@ -64,6 +64,7 @@ GAS_LIMITS = {
     "topup.mint": 300_000,
     "redemption.burn": 300_000,
     "transfer.send": 1_000_000,
+    "payment_request.pay": 1_000_000,
     "purchase.authorize": 1_000_000,
     "purchase.deliver": 300_000,
     # The escrow keeps 310,000 ready for the credit book, whether or not it needs them.

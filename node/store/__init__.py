@@ -17,13 +17,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import Pool, QueuePool
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_MILLISECONDS = 30_000  # how long another process may hold SQLite's write lock
@@ -31,6 +32,14 @@ _THREADS = 4
 _WRITERS = 0x706C617A61  # PostgreSQL's advisory lock of the writers of this database
 
 Result = TypeVar("Result")
+
+
+class ConnectionPool(NamedTuple):
+    """How many connections there are, now and by use."""
+
+    name: str
+    in_use: Callable[[], int]
+    idle: Callable[[], int]
 
 
 class Store:
@@ -45,12 +54,14 @@ class Store:
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self._writer_lock: AbstractContextManager[None]
         self._read_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store-read")
+        # What a statement was given are names and signatures: errors go into logs without them
+        # (hide_parameters).
         if self.is_sqlite:
-            self._reader = create_engine(url, pool_size=_THREADS)
+            self._reader = create_engine(url, pool_size=_THREADS, hide_parameters=True)
             # SQLite has one writer: one thread queues the writers of this process fairly, and a
             # lock on a file those of other processes. SQLite's own lock would do for safety, but
             # who finds it taken sleeps for up to 100 ms before looking again.
-            self._writer = create_engine(url, pool_size=1, max_overflow=0)
+            self._writer = create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
             self._write_threads = ThreadPoolExecutor(1, thread_name_prefix="store-write")
             self._writer_lock = _FileLock(f"{make_url(url).database}-lock")
             _set_up_sqlite(self._reader, begin="BEGIN")
@@ -60,12 +71,28 @@ class Store:
             # own. Writers come one after the other, as on SQLite, so that an event's `seq` is in
             # the order of commits: who reads up to a seq has read all that will ever be before it.
             self._reader = create_engine(
-                url, pool_size=_THREADS, isolation_level="REPEATABLE READ", pool_pre_ping=True
+                url,
+                pool_size=_THREADS,
+                isolation_level="REPEATABLE READ",
+                pool_pre_ping=True,
+                hide_parameters=True,
             )
-            self._writer = create_engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True)
+            self._writer = create_engine(
+                url, pool_size=1, max_overflow=0, pool_pre_ping=True, hide_parameters=True
+            )
             self._write_threads = ThreadPoolExecutor(1, thread_name_prefix="store-write")
             self._writer_lock = nullcontext()
             _set_up_postgresql(self._writer)
+
+    @property
+    def pools(self) -> list[ConnectionPool]:
+        """The pools of connections, each once; they count as they are asked."""
+        pools = {"reader": self._reader.pool, "writer": self._writer.pool}
+        return [
+            ConnectionPool(name, pool.checkedout, pool.checkedin)
+            for name, pool in pools.items()
+            if isinstance(pool, QueuePool)
+        ]
 
     async def read(self, work: Callable[[Session], Result]) -> Result:
         """Run `work` on one consistent state; what it changes is not kept."""

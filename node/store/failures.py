@@ -23,6 +23,7 @@ from node.store.models import (
     MoveStatus,
     Operation,
     OperationStatus,
+    PaymentRequest,
     PoolDeposit,
     PoolWithdrawal,
     Purchase,
@@ -33,14 +34,15 @@ from node.store.models import (
     Transfer,
 )
 
-# Where a resource's row is, and the status in which a failed operation ends it. A purchase and an
-# offer only show the error: their status is the chain's.
+# Where a resource's row is, and the status in which a failed operation ends it. A purchase, an
+# offer and a payment request only show the error: their status is the chain's.
 _RESOURCES: dict[str, tuple[Table, str | None]] = {
     "account": (Account.__table__, AccountStatus.PENDING),  # type: ignore[dict-item]
     "topup": (TopUp.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]
     "redemption": (Redemption.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]
     "transfer": (Transfer.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]
     "purchase": (Purchase.__table__, None),  # type: ignore[dict-item]
+    "payment_request": (PaymentRequest.__table__, None),  # type: ignore[dict-item]
     "credit_offer": (CreditOffer.__table__, None),  # type: ignore[dict-item]
     "draw": (Draw.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]
     "repayment": (Repayment.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]

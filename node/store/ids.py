@@ -39,3 +39,8 @@ class Ids:
         self._last = millisecond
         fields = millisecond << 80 | 7 << 76 | self._counter << 64 | 2 << 62
         return f"{prefix}_{fields | self._random_bits(62):032x}"
+
+
+def earliest_id(prefix: str, milliseconds: int) -> str:
+    """An id before any that is made from a UTC unix time on, to look them up by."""
+    return f"{prefix}_{max(milliseconds, 0) << 80:032x}"

@@ -2,10 +2,12 @@
 
 merchants, api_keys            who may ask
 accounts … statements          what was asked for (resources), and what was said in disputes
+payment_requests, sales_facts  what is to be paid to whom, and what the shop says of its orders
 idempotency_keys               which request asked for it
 operations → chain_txs         how it is carried out (written by the bridge, then the outbox)
 blocks … lenders               what the chain says (written by the indexer alone)
 undo_log                       how to take back what a rolled-back block said
+last_reconciliation            what the last comparison of chain and database found
 worker_status                  how far the worker is, for readiness and the chain's clock
 events, webhook_*              what is told to the outside
 
@@ -412,6 +414,105 @@ class Statement(Base):
     created_at: Mapped[int] = mapped_column(BigInteger)
 
 
+class PaymentRequestStatus(StrEnum):
+    OPEN = "open"
+    PAID = "paid"  # one transfer brought it at least the amount, in time
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+
+class PaymentRequest(Base):
+    """What somebody is asked to pay to an account, with whichever tool.
+
+    A transfer pays it that carries its memo, or its nonce as an EIP-3009 authorization. Both name
+    it for good, so that coin that comes too late, or twice, is still known for what it was.
+    """
+
+    __tablename__ = "payment_requests"
+    __table_args__ = (
+        # A canceled one frees its reference. Not by status: the indexer must never meet this.
+        Index(
+            "uq_payment_requests_reference",
+            "merchant_id",
+            "reference",
+            unique=True,
+            sqlite_where=text("canceled_at IS NULL"),
+            postgresql_where=text("canceled_at IS NULL"),
+        ),
+        UniqueConstraint("memo_word", "payee_address"),
+        Index("ix_payment_requests_merchant_status", "merchant_id", "status", "id"),
+        Index("ix_payment_requests_status_expires", "status", "expires_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
+    payee_account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    payee_address: Mapped[str] = mapped_column(String(42))
+    amount: Mapped[int] = mapped_column(Amount)
+    memo: Mapped[str | None] = mapped_column(String(200))  # for people
+    memo_word: Mapped[str] = mapped_column(String(66))  # the memo on chain
+    nonce: Mapped[str] = mapped_column(String(66), unique=True)  # of an EIP-3009 authorization
+    reference: Mapped[str | None] = mapped_column(String(120))
+    expires_at: Mapped[int] = mapped_column(BigInteger)  # on the chain's clock
+    status: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str | None] = mapped_column(Text)  # of the last failed operation
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    canceled_at: Mapped[int | None] = mapped_column(BigInteger)
+    # By what the chain says: all coin that named it, and the transfer that paid it.
+    received: Mapped[int] = mapped_column(Amount, default=0)
+    paid_amount: Mapped[int | None] = mapped_column(Amount)
+    paid_by: Mapped[str | None] = mapped_column(String(42))
+    paid_tx: Mapped[str | None] = mapped_column(String(66))
+    paid_block: Mapped[int | None] = mapped_column(BigInteger)
+    paid_at: Mapped[int | None] = mapped_column(BigInteger)  # block time
+
+
+class FactKind(StrEnum):
+    REVIEW = "review"
+    CANCELLATION = "cancellation"
+    RETURN = "return"
+
+
+class SalesFact(Base):
+    """What the shop says about a seller's order, for scoring; as it stands after corrections."""
+
+    __tablename__ = "sales_facts"
+    __table_args__ = (
+        UniqueConstraint("merchant_id", "kind", "order_id", "reference"),
+        Index("ix_sales_facts_seller_time", "seller_account_id", "occurred_at"),
+        Index("ix_sales_facts_merchant", "merchant_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    order_id: Mapped[str] = mapped_column(String(120))
+    reference: Mapped[str] = mapped_column(String(120))
+    seller_account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    occurred_at: Mapped[int] = mapped_column(BigInteger)  # by the shop's word
+    score: Mapped[int | None]  # 1-5 of a review, None of all else
+    withdrawn: Mapped[bool] = mapped_column(default=False)
+    revision: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class SalesFactRevision(Base):
+    """What a fact said until a correction: a score must be able to tell what was known when."""
+
+    __tablename__ = "sales_fact_revisions"
+
+    fact_id: Mapped[str] = mapped_column(ForeignKey("sales_facts.id"), primary_key=True)
+    revision: Mapped[int] = mapped_column(primary_key=True)
+    seller_account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    occurred_at: Mapped[int] = mapped_column(BigInteger)
+    score: Mapped[int | None]
+    withdrawn: Mapped[bool]
+    recorded_at: Mapped[int] = mapped_column(BigInteger)
+    replaced_at: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(String(200))  # of the correction that replaced it
+
+
 class IdempotencyKey(Base):
     """Written in the transaction that creates the resource; lives as long as the resource."""
 
@@ -771,6 +872,36 @@ class Lender(Base):
     shares: Mapped[int] = mapped_column(Amount)
 
 
+class PaymentOutcome(StrEnum):
+    """What a transfer was to the payment request it named."""
+
+    PAID = "paid"
+    UNDERPAID = "underpaid"
+    PAID_AGAIN = "paid_again"
+    PAID_LATE = "paid_late"
+    PAID_AFTER_CANCEL = "paid_after_cancel"
+
+
+class RequestPayment(Base):
+    """One transfer of coin to the payee of a payment request that named the request."""
+
+    __tablename__ = "request_payments"
+    __table_args__ = (
+        UniqueConstraint("block_number", "log_index"),
+        Index("ix_request_payments_request", "request_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(Sequence64, primary_key=True, autoincrement=True)
+    request_id: Mapped[str] = mapped_column(ForeignKey("payment_requests.id"))
+    block_number: Mapped[int] = mapped_column(BigInteger)
+    block_timestamp: Mapped[int] = mapped_column(BigInteger)
+    log_index: Mapped[int]
+    tx_hash: Mapped[str] = mapped_column(String(66))
+    payer: Mapped[str] = mapped_column(String(42))
+    amount: Mapped[int] = mapped_column(Amount)
+    outcome: Mapped[str] = mapped_column(String(24))  # PaymentOutcome
+
+
 class UndoEntry(Base):
     """What a row said before a block changed it; rolled back newest first.
 
@@ -804,6 +935,17 @@ class WorkerStatus(Base):
     chain_time_read_at: Mapped[int] = mapped_column(BigInteger)  # wall clock, unix milliseconds
     last_error: Mapped[str | None] = mapped_column(Text)  # None: the last round went well
     conflicts: Mapped[int] = mapped_column(default=0)  # chain_txs people must look at
+
+
+class LastReconciliation(Base):
+    """The one row of what the last comparison of chain and database found."""
+
+    __tablename__ = "last_reconciliation"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    block_number: Mapped[int] = mapped_column(BigInteger)
+    differences: Mapped[int]
+    finished_at: Mapped[int] = mapped_column(BigInteger)  # wall clock, unix seconds
 
 
 # ------------------------------------------------------------------- what is told to the outside

@@ -12,7 +12,15 @@ import pytest
 
 from node.chain.rpc import RpcUnavailable
 from node.index.indexer import WrongChain
-from node.store.models import Account, AccountStatus, Sender, TopUp, WorkerStatus
+from node.store.models import (
+    Account,
+    AccountStatus,
+    LastReconciliation,
+    Member,
+    Sender,
+    TopUp,
+    WorkerStatus,
+)
 from node.worker import run_worker
 from tests.node.platform import COIN, DAY, Platform, Shop, WithRpc, word
 
@@ -109,3 +117,26 @@ async def test_a_worker_refuses_another_chain(platform: Platform) -> None:
     row = status(platform)
     assert row is not None
     assert "genesis" in (row.last_error or "")
+
+
+async def test_the_books_are_compared_with_the_chain_now_and_then(
+    platform: Platform, shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def last() -> LastReconciliation | None:
+        return platform.store.read_now(lambda session: session.get(LastReconciliation, 1))
+
+    platform.settings = platform.settings.model_copy(update={"reconcile_seconds": 1})
+    async with running(platform):
+        account = shop.account()
+        top_up = shop.top_up(account, COIN)
+        await until(lambda: shop.get(TopUp, top_up.id).status == "succeeded")
+        await until(lambda: (found := last()) is not None and found.differences == 0)
+        assert "reconcile.drift" not in capsys.readouterr().out
+
+        def falsify(session: Any) -> None:
+            session.get_one(Member, account.address).balance = 2 * COIN
+
+        platform.store.write_now(falsify)
+        await until(lambda: (found := last()) is not None and found.differences > 0)
+        await asyncio.sleep(0.1)
+    assert "reconcile.drift" in capsys.readouterr().out

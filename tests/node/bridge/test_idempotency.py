@@ -118,7 +118,8 @@ async def test_a_refused_request_keeps_no_key(desk: Desk, shop: Client) -> None:
 async def test_a_key_is_required_of_everything_that_creates_or_moves(shop: Client) -> None:
     paths = openapi(shop.app)["paths"]
     for path, methods in paths.items():
-        if "post" not in methods or path.startswith("/v1/pay"):
+        counts_once = path == "/v1/sales_facts" or path.startswith("/v1/pay/")
+        if "post" not in methods or counts_once:
             continue
         answer = await shop.post(path.replace("{", "x").replace("}", ""), {}, key=None)
         assert answer.status_code == 400

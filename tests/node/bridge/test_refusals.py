@@ -49,6 +49,7 @@ async def test_the_largest_amount_is_taken(desk: Desk, shop: Client) -> None:
         ("/v1/accounts", {"kinds": ["buyer"], "reference": "x" * 121}, "reference"),
         ("/v1/accounts", {"kinds": ["buyer"], "reference": "a\nb"}, "reference"),
         ("/v1/accounts", {"kinds": ["buyer"], "reference": "a\x00b"}, "reference"),
+        ("/v1/topups", {"account": "a\x00b", "amount": "1", "reference": "r"}, "body"),
         ("/v1/accounts", {"kinds": ["buyer"], "address": "0x1234"}, "address"),
         ("/v1/accounts", {"kinds": ["buyer"], "address": "0x" + "0" * 40}, "address"),
         (
@@ -407,3 +408,94 @@ async def test_only_what_is_queued_can_be_canceled(desk: Desk, shop: Client) -> 
             "submitted",
             operations[1].id,
         )
+
+
+@pytest.mark.parametrize(
+    ("path", "param"),
+    [
+        ("/v1/accounts/acc_%00", "path"),
+        ("/v1/payment_requests?reference=a%00b", "query"),
+        ("/v1/sales_facts?order_id=%00", "query"),
+    ],
+)
+async def test_a_zero_byte_is_refused_before_a_database_sees_it(
+    shop: Client, path: str, param: str
+) -> None:
+    answer = await shop.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert answer.json()["param"] == param
+
+
+NASTY: list[Any] = [
+    None, True, False, 0, -1, 5, 1.5, 1e308, 2**70, "", " ", "a\x00b", "a\nb", "x" * 300, "٣",
+    "<b>",
+    "9" * 400, "-1", "2020-13-01T00:00:00Z", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59",
+    "acc_" + "0" * 32, "0x" + "0" * 40, "0x" + "f" * 64, "0x" + "f" * 130, [], [None], {}, {"a": 1},
+]  # fmt: skip
+
+
+async def test_whatever_stands_in_a_field_the_answer_is_a_documented_one(
+    desk: Desk, shop: Client
+) -> None:
+    """The client checks it of every answer: status and code are of the route, and no 500."""
+    seller, buyer = await desk.account(kinds=["seller"]), await desk.account(COIN)
+    request = await shop.ok(
+        "/v1/payment_requests", {"payee": seller["id"], "amount": str(2 * COIN)}
+    )
+    fact = {
+        "kind": "review",
+        "order_id": "A-1",
+        "reference": "r 1",
+        "seller": seller["id"],
+        "occurred_at": "2020-09-01T12:00:00Z",
+        "score": 5,
+    }
+    recorded = await shop.ok("/v1/sales_facts", {"facts": [fact]}, key=None)
+    signed = {"signature": "0x" + "11" * 65, "valid_after": 0, "valid_before": CHAIN_NOW + DAY}
+    address = "0x52908400098527886E0F7030069857D2E4169EE7"
+    bodies: dict[str, dict[str, Any]] = {
+        "/v1/payment_requests": {
+            "payee": seller["id"],
+            "amount": "1",
+            "memo": "m",
+            "reference": "r",
+            "expires_at": "2020-10-01T00:00:00Z",
+        },
+        f"/v1/payment_requests/{request['id']}/pay": {
+            "payer": buyer["id"],
+            "authorization": signed,
+        },
+        f"/v1/pay/requests/{request['id']}": {"payer": address, **signed},
+        "/v1/sales_facts": {"facts": [fact]},
+        f"/v1/sales_facts/{recorded['data'][0]['id']}/corrections": {
+            "reason": "x",
+            "seller": seller["id"],
+            "occurred_at": "2020-09-01T12:00:00Z",
+            "score": 5,
+            "withdrawn": False,
+        },
+    }
+    statuses: set[int] = set()
+    for path, body in bodies.items():
+        for name in (*body, "another"):
+            for nasty in NASTY:
+                answer = await shop.post(path, {**body, name: nasty})
+                statuses.add(answer.status_code)
+        for nasty in NASTY:
+            if nasty is not None:
+                statuses.add((await shop.post(path, nasty)).status_code)
+    for name in fact:
+        for nasty in NASTY:
+            answer = await shop.post("/v1/sales_facts", {"facts": [{**fact, name: nasty}]})
+            statuses.add(answer.status_code)
+    for name in signed:
+        for nasty in NASTY:
+            body = {"payer": address, "authorization": {**signed, name: nasty}}
+            answer = await shop.post(f"/v1/payment_requests/{request['id']}/pay", body)
+            statuses.add(answer.status_code)
+    assert statuses <= {200, 201, 202, 404, 409, 422}
+    assert desk.operations("payment_request.pay") == []
+    for path in ("/v1/payment_requests", "/v1/sales_facts", "/v1/pay/requests/prq_1/typed_data"):
+        for name in ("limit", "cursor", "status", "kind", "seller", "occurred_from", "payer", "x"):
+            for nasty in NASTY:
+                assert (await shop.get(path, params={name: str(nasty)})).status_code < 500
