@@ -1,14 +1,16 @@
 """Calls by a key of the platform that may have to wait: scheduled, executed, cancelled.
 
 The AccessManager knows an operation by its caller, target and calldata. So the same words said
-again find where it stands, and nothing needs to be remembered here.
+again find where it stands, and nothing needs to be remembered here. But it forgets what was
+executed: the same words would then begin a second operation. Whoever lost the answer must look the
+transaction up first, so its hash is told before it is sent.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,13 +49,17 @@ class Governance:
 
     Args:
         manager: address of the AccessManager.
+        tell: called with the hash of each transaction, before it is sent.
     """
 
-    def __init__(self, rpc: Rpc, chain_id: int, manager: str, signer: Signer) -> None:
+    def __init__(
+        self, rpc: Rpc, chain_id: int, manager: str, signer: Signer, tell: Callable[[str], None]
+    ) -> None:
         self._rpc = rpc
         self._chain_id = chain_id
         self._manager = manager
         self._signer = signer
+        self._tell = tell
         self._codec = ContractCodec("AccessManager")
 
     async def go_on(self, target: str, data: str) -> Outcome:
@@ -61,7 +67,7 @@ class Governance:
 
         Raises:
             GovernanceError: the key may not call this, or the contract refuses.
-            RpcUnavailable: the chain did not answer; asking again goes on from where it stands.
+            RpcUnavailable: the chain did not answer. If a transaction was told, it may be mined.
         """
         ready_at = await self._ready_at(target, data)
         if ready_at is not None and ready_at > await self._now():
@@ -119,6 +125,7 @@ class Governance:
         nonce = int(await self._rpc.call("eth_getTransactionCount", address, "pending"), 16)
         fields = {"chainId": self._chain_id, "nonce": nonce, "gas": GAS, "to": to, "data": data}
         signed = self._signer.sign_transaction(fields)
+        self._tell(signed.hash)
         await self._rpc.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
         deadline = time.monotonic() + RECEIPT_SECONDS
         while True:

@@ -60,6 +60,9 @@ def govern(
     the delay and within a week, executes it. CONTRACT is a name of the manifest, or NAME@ADDRESS
     for a contract of that kind elsewhere. Numbers are atomic units and unix seconds; lists are JSON.
 
+    The hash of a transaction is told, on stderr, before it is sent. If its answer is lost, look it
+    up before repeating the command: what was executed would be scheduled a second time.
+
     `plaza roles` says who may call what. Exit 1 if the contract refuses; exit 3 if the chain does
     not answer.
 
@@ -120,12 +123,16 @@ async def _govern(
     try:
         await check_same_chain(rpc, url, manifest)
         manager = manifest.contracts["AccessManager"].address
-        governance = Governance(rpc, manifest.chain_id, manager, seed.platform(key))
+        governance = Governance(rpc, manifest.chain_id, manager, seed.platform(key), _tell)
         if scheduler is None:
             return await governance.go_on(target, calldata)
         return await governance.cancel(seed.platform(scheduler).address, target, calldata)
     finally:
         await rpc.close()
+
+
+def _tell(transaction: str) -> None:
+    click.echo(f"sending transaction {transaction}", err=True)
 
 
 def _contract(words: str, manifest: Manifest) -> tuple[ContractCodec, str]:

@@ -22,7 +22,7 @@ from contracts import Artifact
 from scripts.compile import ROOT, SETTINGS, SOLC_VERSION, compile_sources, read_sources
 from tests.contracts.chain import ZERO_ADDRESS, Chain, selectors
 from tests.contracts.credit import Lending
-from tests.contracts.escrow import Market
+from tests.contracts.escrow import AMOUNT, Market
 
 START = 1_800_000_000  # the chain's clock when a test begins is a little later
 MEMBER_UNTIL = START + 365 * 86_400
@@ -210,6 +210,24 @@ def deployed_market(platform: Platform) -> Market:
 def market(deployed_market: Market, chain: Chain) -> Market:
     """Used by the escrow's tests, with `chain` and `accounts`."""
     return deployed_market
+
+
+@pytest.fixture
+def wallets(
+    market: Market, chain: Chain, accounts: Accounts, test_contracts: dict[str, Artifact]
+) -> list[str]:
+    """Addresses of two contract accounts (EIP-1271) of one owner, `buyer2`, each with coin."""
+    addresses = []
+    for _ in range(2):
+        wallet = chain.deploy(
+            test_contracts["ContractWallet"], accounts.buyer2.address, by=accounts.admin
+        )
+        admit = market.coin.functions.admit(wallet.address, BUYER | SELLER, MEMBER_UNTIL)
+        chain.send(admit, by=accounts.operator)
+        fund = market.coin.functions.transfer(wallet.address, AMOUNT)
+        chain.send(fund, by=accounts.buyer)
+        addresses.append(wallet.address)
+    return addresses
 
 
 @pytest.fixture(scope="session")

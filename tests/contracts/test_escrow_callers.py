@@ -7,7 +7,6 @@ from eth_abi import decode
 from eth_utils import function_signature_to_4byte_selector, keccak
 
 from tests.contracts.chain import ZERO_ADDRESS, Reverted
-from tests.contracts.conftest import BUYER, MEMBER_UNTIL, SELLER
 from tests.contracts.escrow import (
     AMOUNT,
     AUTHORIZED,
@@ -92,23 +91,8 @@ def test_who_may_do_what(market, chain, accounts, state, caller):
 # ------------------------------------------------------------- contract accounts (EIP-1271)
 
 
-@pytest.fixture
-def wallets(market, chain, accounts, test_contracts):
-    """Two contract accounts of one owner, `buyer2`, each with coin of its own."""
-    wallets = [
-        chain.deploy(test_contracts["ContractWallet"], accounts.buyer2.address, by=accounts.admin)
-        for _ in range(2)
-    ]
-    for wallet in wallets:
-        admit = market.coin.functions.admit(wallet.address, BUYER | SELLER, MEMBER_UNTIL)
-        chain.send(admit, by=accounts.operator)
-        fund = market.coin.functions.transfer(wallet.address, AMOUNT)
-        chain.send(fund, by=accounts.buyer)
-    return wallets
-
-
 def test_a_contract_account_pays_by_its_owners_signature(market, accounts, wallets):
-    wallet = wallets[0].address
+    wallet = wallets[0]
     terms = market.terms(payer=wallet)
     payment = market.sign(accounts.buyer2, AMOUNT, market.hash(terms), from_=wallet)
     market.send(accounts.stranger, "authorizeWithSignature", terms, AMOUNT, *payment)
@@ -116,7 +100,7 @@ def test_a_contract_account_pays_by_its_owners_signature(market, accounts, walle
 
 
 def test_one_owners_signature_pays_from_one_account_alone(market, accounts, wallets):
-    payer, other = wallets[0].address, wallets[1].address
+    payer, other = wallets
     terms = market.terms(payer=payer)
     payment = market.sign(accounts.buyer2, AMOUNT, market.hash(terms), from_=payer)
     market.refuses(
@@ -131,8 +115,8 @@ def test_one_owners_signature_pays_from_one_account_alone(market, accounts, wall
 
 
 def test_a_strangers_signature_moves_nothing_of_a_contract_account(market, accounts, wallets):
-    terms = market.terms(payer=wallets[0].address)
-    payment = market.sign(accounts.stranger, AMOUNT, market.hash(terms), from_=wallets[0].address)
+    terms = market.terms(payer=wallets[0])
+    payment = market.sign(accounts.stranger, AMOUNT, market.hash(terms), from_=wallets[0])
     market.refuses(
         accounts.stranger,
         "authorizeWithSignature",
@@ -144,9 +128,9 @@ def test_a_strangers_signature_moves_nothing_of_a_contract_account(market, accou
 
 
 def test_a_contract_account_refunds_by_its_owners_signature(market, accounts, wallets):
-    terms = market.released(payee=wallets[0].address)
+    terms = market.released(payee=wallets[0])
     nonce = refund_nonce(market.hash(terms), REF)
-    refund = market.sign(accounts.buyer2, AMOUNT, nonce, from_=wallets[0].address)
+    refund = market.sign(accounts.buyer2, AMOUNT, nonce, from_=wallets[0])
     with market.moves(buyer=AMOUNT):
         market.send(accounts.operator, "refundWithSignature", terms, AMOUNT, REF, *refund)
 

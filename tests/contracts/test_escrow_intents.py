@@ -3,7 +3,6 @@
 import pytest
 from eth_utils import keccak
 
-from tests.contracts.conftest import BUYER, MEMBER_UNTIL, SELLER
 from tests.contracts.escrow import (
     AMOUNT,
     AUTHORIZED,
@@ -275,21 +274,6 @@ def test_an_intent_that_failed_can_be_used_later(market, chain, accounts):
 
 
 # ------------------------------------------------------------- contract accounts (EIP-1271)
-
-
-@pytest.fixture
-def wallets(market, chain, accounts, test_contracts):
-    """Two contract accounts of one owner, `buyer2`, each with coin of its own."""
-    wallets = [
-        chain.deploy(test_contracts["ContractWallet"], accounts.buyer2.address, by=accounts.admin)
-        for _ in range(2)
-    ]
-    for wallet in wallets:
-        admit = market.coin.functions.admit(wallet.address, BUYER | SELLER, MEMBER_UNTIL)
-        chain.send(admit, by=accounts.operator)
-        fund = market.coin.functions.transfer(wallet.address, AMOUNT)
-        chain.send(fund, by=accounts.buyer)
-    return [wallet.address for wallet in wallets]
 
 
 def pays(market, wallet, **changes):

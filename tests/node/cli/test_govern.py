@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from filelock import FileLock
 
 from node.chain.codec import ContractCodec
 from node.chain.constitution import ENDLESS
+from node.chain.rpc import HttpRpc, RpcUnavailable
 from node.cli import main
 from node.keys import SealedSeed
 from tests.node.chain.support import send
@@ -36,7 +38,7 @@ def run(platform: Served, *arguments: str) -> Result:
 def said(platform: Served, *arguments: str) -> dict[str, Any]:
     done = run(platform, "--json", *arguments)
     assert done.exit_code == 0, done.output
-    answer: dict[str, Any] = json.loads(done.output)
+    answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 
@@ -165,6 +167,30 @@ def test_keys_that_a_running_node_counts_are_left_to_it(platform: Served) -> Non
         assert said(platform, *words)["state"] == "scheduled"
         pause = ("--as", "guardian", "CreditBook", "pauseDraws")
         assert said(platform, *pause)["state"] == "executed"
+
+
+def test_a_transaction_is_told_before_its_answer_can_be_lost(
+    platform: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The chain executes it and falls silent; who repeats the command must know."""
+    answered = HttpRpc.call
+
+    async def call(self: HttpRpc, method: str, *params: Any) -> Any:
+        answer = await answered(self, method, *params)
+        if method == "eth_sendRawTransaction":
+            raise RpcUnavailable("the connection was cut")
+        return answer
+
+    monkeypatch.setattr(HttpRpc, "call", call)
+    done = run(platform, "--as", "guardian", "CreditBook", "pauseDraws")
+    monkeypatch.undo()
+    assert done.exit_code == 3
+    told = re.search(r"^sending transaction (0x[0-9a-f]{64})$", done.stderr, re.MULTILINE)
+    assert told, done.stderr
+    rpc = platform.engine.rpc
+    receipt = platform.run(lambda: rpc.call("eth_getTransactionReceipt", told[1]))
+    assert receipt["status"] == "0x1"
+    assert read(platform, "CreditBook", "totals")["drawsPaused"] is True
 
 
 def test_without_keys_it_says_so(served: Served) -> None:
