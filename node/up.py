@@ -12,8 +12,6 @@ import gc
 import os
 import secrets
 import signal
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -26,10 +24,10 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 from sqlalchemy import func, select
 
+from node.bridges import Bridges
 from node.chain.deployment import Manifest, deploy
 from node.chain.engine import Engine, open_engine
 from node.chain.files import replace_file
-from node.chain.processes import dies_with_us
 from node.keys import SealedSeed
 from node.settings import Settings
 from node.store import Store, migrate
@@ -37,8 +35,6 @@ from node.store.models import Block
 from node.worker import run_worker
 
 log = structlog.get_logger(__name__)
-
-BRIDGE_STOP_SECONDS = 15
 
 
 class UpError(Exception):
@@ -91,6 +87,15 @@ def prepare(settings: Settings) -> None:
     migrate(settings.store_url)
 
 
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
 async def up(settings: Settings, on_ready: Callable[[RunningNode, Manifest], None]) -> None:
     """Run until SIGTERM or SIGINT, or until a part ends.
 
@@ -99,7 +104,8 @@ async def up(settings: Settings, on_ready: Callable[[RunningNode, Manifest], Non
         on_ready: called once, when the bridge answers.
 
     Raises:
-        UpError: another node runs on this data folder, a port is taken, or a part ended by itself.
+        UpError: another node runs on this data folder, or a part ended by itself.
+        PortTaken: another program has the bridge's port.
         EngineError, DeploymentError: the chain cannot run, or is not the one of the manifest.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -108,12 +114,8 @@ async def up(settings: Settings, on_ready: Callable[[RunningNode, Manifest], Non
         lock.acquire(timeout=0)
     except Timeout:
         raise UpError(f"another node is running on {settings.data}: stop it first") from None
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     try:
-        await _run(settings, stop, on_ready)
+        await _run(settings, stop_on_signals(), on_ready)
     finally:
         (settings.data / "node.json").unlink(missing_ok=True)
         lock.release()
@@ -122,45 +124,44 @@ async def up(settings: Settings, on_ready: Callable[[RunningNode, Manifest], Non
 async def _run(
     settings: Settings, stop: asyncio.Event, on_ready: Callable[[RunningNode, Manifest], None]
 ) -> None:
-    listeners = _listen(settings.host, settings.port, settings.bridges)
-    address: tuple[str, int] = listeners[0].getsockname()
-    bridge_url = settings.public_url or f"http://{address[0]}:{address[1]}"
-    prepare(settings)
-    seed = await asyncio.to_thread(open_seed, settings)
-    store = Store(settings.store_url)
+    bridges = Bridges(settings)
+    try:
+        prepare(settings)
+        seed = await asyncio.to_thread(open_seed, settings)
+        store = Store(settings.store_url)
+        try:
+            await _run_chain(settings, seed, store, bridges, stop, on_ready)
+        finally:
+            store.close()
+    finally:
+        await bridges.stop()
+
+
+async def _run_chain(
+    settings: Settings,
+    seed: SealedSeed,
+    store: Store,
+    bridges: Bridges,
+    stop: asyncio.Event,
+    on_ready: Callable[[RunningNode, Manifest], None],
+) -> None:
     engine = open_engine(settings, clock=time.time)
     last_known = await store.read(lambda session: session.scalar(select(func.max(Block.timestamp))))
     await engine.start(not_before=last_known or 0)
     try:
-        manifest = await deploy(engine, seed, settings, bridge_url=bridge_url)
+        manifest = await deploy(engine, seed, settings, bridge_url=bridges.url)
         # A crash from here on finds the contracts where, and when, they were deployed.
         await engine.save()
         gc.collect()
         gc.freeze()  # see node.bridge.serve
         sys.setswitchinterval(0.0005)
-        bridges = [
-            _start_bridge(settings, listener, number) for number, listener in enumerate(listeners)
-        ]
+        bridges.start()
         try:
-            await _serve(
-                settings,
-                engine,
-                seed,
-                store,
-                manifest,
-                bridges,
-                address,
-                bridge_url,
-                stop,
-                on_ready,
-            )
+            await _serve(settings, engine, seed, store, manifest, bridges, stop, on_ready)
         finally:
-            await asyncio.gather(*(_stop_bridge(bridge) for bridge in bridges))
+            await bridges.stop()
     finally:
-        for listener in listeners:
-            listener.close()
         await engine.stop()
-        store.close()
 
 
 async def _serve(
@@ -169,15 +170,13 @@ async def _serve(
     seed: SealedSeed,
     store: Store,
     manifest: Manifest,
-    bridges: list[subprocess.Popen[bytes]],
-    address: tuple[str, int],
-    bridge_url: str,
+    bridges: Bridges,
     stop: asyncio.Event,
     on_ready: Callable[[RunningNode, Manifest], None],
 ) -> None:
     worker = asyncio.create_task(run_worker(engine, store, seed, manifest, settings, stop))
     stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait())
-    bridge_end = asyncio.create_task(_ended(lambda: _all_run(bridges)))
+    bridge_end = asyncio.create_task(_ended(bridges.alive))
     chain_end = asyncio.create_task(_ended(engine.alive))
     parts: dict[asyncio.Task[Any], str] = {
         worker: "the worker",
@@ -185,12 +184,12 @@ async def _serve(
         chain_end: "the chain",
     }
     try:
-        if await _answers(address, bridges):
+        if await bridges.answer():
             node = RunningNode(
                 pid=os.getpid(),
-                bridge_pids=[bridge.pid for bridge in bridges],
+                bridge_pids=bridges.pids,
                 chain_pid=getattr(engine, "pid", None),
-                bridge_url=bridge_url,
+                bridge_url=bridges.url,
                 rpc_url=engine.rpc_url,
                 chain=engine.name,
             )
@@ -212,96 +211,10 @@ async def _serve(
         await asyncio.gather(worker, return_exceptions=True)
 
 
-def _listen(host: str, port: int, count: int) -> list[socket.socket]:
-    """Bind the bridges' port here, so that a taken port is known before anything else starts.
-
-    One socket for each bridge: from a shared one the first to wake would take most connections.
-    """
-    with socket.socket() as probe:  # the others would share the port with any program of ours
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        _bind(probe, host, port)
-        port = probe.getsockname()[1]
-    listeners = []
-    for _ in range(count):
-        listener = socket.socket()
-        # The first for the next start: connections of this one may linger on the port.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        _bind(listener, host, port)
-        listener.set_inheritable(True)
-        listeners.append(listener)
-    return listeners
-
-
-def _bind(listener: socket.socket, host: str, port: int) -> None:
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise UpError(
-            f"port {port} of {host} is in use: end the other program, or choose another port"
-            f" (--port): {error.strerror}"
-        ) from error
-
-
-def _start_bridge(
-    settings: Settings, listener: socket.socket, number: int
-) -> subprocess.Popen[bytes]:
-    environment = {
-        **os.environ,
-        **{
-            f"PLAZA_{name.upper()}": str(value)
-            for name, value in settings.model_dump().items()
-            if value is not None
-        },
-        "PLAZA_LISTEN_FD": str(listener.fileno()),
-        "PLAZA_BRIDGE_NUMBER": str(number),
-    }
-    return subprocess.Popen(
-        [sys.executable, "-m", "node.bridge.serve"],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        pass_fds=(listener.fileno(),),
-        # Ctrl-C in a terminal reaches the whole foreground group; the order of stopping is ours.
-        process_group=0,
-        preexec_fn=dies_with_us(),  # noqa: PLW1509
-    )
-
-
-async def _stop_bridge(bridge: subprocess.Popen[bytes]) -> None:
-    if bridge.poll() is None:
-        bridge.terminate()
-    try:
-        await asyncio.to_thread(bridge.wait, BRIDGE_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        bridge.kill()
-        await asyncio.to_thread(bridge.wait)
-
-
 async def _ended(is_running: Callable[[], bool]) -> None:
     """Return when a part has ended; the parts are processes, so there is nothing to await."""
     while is_running():  # noqa: ASYNC110
         await asyncio.sleep(0.2)
-
-
-def _all_run(bridges: list[subprocess.Popen[bytes]]) -> bool:
-    return all(bridge.poll() is None for bridge in bridges)
-
-
-async def _answers(address: tuple[str, int], bridges: list[subprocess.Popen[bytes]]) -> bool:
-    """Wait until a bridge serves; False when one ended instead."""
-    while _all_run(bridges):
-        try:
-            reader, writer = await asyncio.open_connection(*address)
-            writer.write(b"GET /health/live HTTP/1.0\r\nHost: localhost\r\n\r\n")
-            status = await asyncio.wait_for(reader.readline(), timeout=30)
-            writer.close()
-            if b" 200 " in status:
-                return True
-        except (OSError, TimeoutError):
-            pass
-        await asyncio.sleep(0.05)
-    return False
 
 
 def _is_locked(data: Path) -> bool:

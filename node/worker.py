@@ -1,9 +1,13 @@
 """The worker: outbox, indexer, deadlines and webhooks as loops that never stop silently, and one
 that compares the books with the chain.
 
-Every error of a loop is logged, waited out with growing pauses, and shown in the row of
-`worker_status`, which is refreshed several times a second while the worker lives. Two things end
-it: being told to, and a chain that is not ours or went back beyond what can be taken back.
+Every error of a loop is logged, waited out with growing pauses, and shown in the worker's row,
+which is refreshed several times a second while it lives. Two things end it: being told to, and a
+chain that is not ours or went back beyond what can be taken back.
+
+Several workers may run on one database. One leads: it indexes, sends again what is unmined, lets
+deadlines fall due and compares the books. The others submit for the senders whose lease they get,
+deliver webhooks if theirs is the lease, and stand by to lead.
 """
 
 from __future__ import annotations
@@ -12,26 +16,25 @@ import asyncio
 import os
 import random
 import secrets
+import socket
 import time
 from collections.abc import Awaitable, Callable
 
 import structlog
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from node.chain.deployment import Manifest
 from node.chain.engine import Engine
 from node.chain.rpc import RpcError, RpcUnavailable
 from node.index.chain_reader import InconsistentRead
-from node.index.indexer import Indexer, Round, WrongChain
+from node.index.indexer import Indexer, WrongChain
 from node.index.reconcile import ReconcileError, reconcile, remember
 from node.index.rollback import RollbackTooDeep
 from node.keys import SealedSeed
+from node.leadership import HEARTBEAT_SECONDS, Leadership
 from node.outbox import Broadcaster, Deadlines, Submitter
 from node.settings import Settings
 from node.store import Store
 from node.store.ids import Ids
-from node.store.models import ChainTx, ChainTxStatus, WorkerStatus
 from node.webhooks.addresses import Lookup, lookup
 from node.webhooks.deliverer import Deliverer
 from node.webhooks.sender import Sender
@@ -40,69 +43,10 @@ SHORTEST_PAUSE = 0.01  # of a loop with nothing to do; doubled up to the longest
 LONGEST_PAUSE = 0.1
 LONGEST_DEADLINES_PAUSE = 1.0
 LONGEST_OUTBOX_PAUSE = 0.025  # nobody wakes the outbox: the bridge may be another process
-HEARTBEAT_SECONDS = 0.2
 FIRST_BACKOFF = 0.2
 LONGEST_BACKOFF = 5.0
 
 log = structlog.get_logger(__name__)
-
-
-class _Status:
-    """Writes the row of `worker_status`: at once when something is new, else as a heartbeat."""
-
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
-        self._store = store
-        self._clock = clock
-        self._round: Round | None = None
-        self._read_at = 0.0
-        self._written_at = float("-inf")
-        self._written: tuple[str | None, int] | None = None
-        self.errors: dict[str, str] = {}  # by loop
-
-    async def found(self, found: Round) -> None:
-        """Note where the chain is; its time may have been set by somebody."""
-        now = self._clock()
-        jumped = True
-        if self._round is not None:
-            expected = self._round.head.next_time + (now - self._read_at)
-            jumped = abs(found.head.next_time - expected) > 1.5
-        self._round, self._read_at = found, now
-        await self.beat(now=jumped)
-
-    async def beat(self, *, now: bool = False) -> None:
-        """Write the row if it is time to, or there is something new to say."""
-        error = "; ".join(f"{loop}: {words}" for loop, words in sorted(self.errors.items())) or None
-        said = (error, 0 if self._round is None else self._round.indexed)
-        is_due = time.monotonic() - self._written_at >= HEARTBEAT_SECONDS
-        if not (now or is_due or self._written is None or self._written[0] != error):
-            return
-        self._written_at, self._written = time.monotonic(), said
-        found, read_at, heartbeat = self._round, self._read_at, self._clock()
-
-        def write(session: Session) -> None:
-            row = session.get(WorkerStatus, 1)
-            if row is None:
-                row = WorkerStatus(
-                    id=1, head_block=0, indexed_block=0, chain_time=0, chain_time_read_at=0
-                )
-                session.add(row)
-            row.heartbeat_at = int(heartbeat * 1000)
-            row.last_error = error
-            row.conflicts = (
-                session.scalar(
-                    select(func.count())
-                    .select_from(ChainTx)
-                    .where(ChainTx.status == ChainTxStatus.CONFLICT)
-                )
-                or 0
-            )
-            if found is not None:
-                row.head_block = found.head.number
-                row.indexed_block = found.indexed
-                row.chain_time = found.head.next_time
-                row.chain_time_read_at = int(read_at * 1000)
-
-        await self._store.write(write)
 
 
 async def run_worker(
@@ -130,8 +74,8 @@ async def run_worker(
         RollbackTooDeep: the chain went back further than can be taken back.
     """
     ids = Ids()
-    owner = f"{os.getpid()}-{secrets.token_hex(8)}"
-    status = _Status(store, clock)
+    owner = f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(8)}"
+    leadership = Leadership(store, owner, clock)
     indexer = Indexer(
         engine.rpc,
         store,
@@ -166,43 +110,56 @@ async def run_worker(
     )
     sent = asyncio.Event()  # wakes the indexer: there will be a block
 
+    follows = False  # the indexer knows where the database stands
+
     async def index() -> bool:
-        nonlocal chain_time
+        nonlocal chain_time, follows
+        if not leadership.leads:
+            follows = False
+            return False
+        if not follows:
+            await indexer.start()
+            broadcaster.everything_is_due()  # what another worker signed and did not see mined
+            follows = True
         found = await indexer.round()
         chain_time = found.head.next_time
         if found.rolled_back:
             broadcaster.everything_is_due()
-        await status.found(found)
+        await leadership.found(found)
         return bool(found.applied) or found.rolled_back
 
     async def submit() -> bool:
         # First what is signed already: new operations may depend on it.
-        worked = await broadcaster.resend_due()
+        worked = await broadcaster.resend_due() if leadership.leads else 0
         worked += await submitter.round()
-        if broadcaster.stuck:
-            status.errors["nonces"] = "; ".join(broadcaster.stuck.values())
+        if leadership.leads and broadcaster.stuck:
+            leadership.errors["nonces"] = "; ".join(broadcaster.stuck.values())
         else:
-            status.errors.pop("nonces", None)
+            leadership.errors.pop("nonces", None)
         if worked:
             sent.set()
         return bool(worked)
 
     async def fall_due() -> bool:
-        return bool(await deadlines.round(chain_time))
+        return leadership.leads and bool(await deadlines.round(chain_time))
 
-    await _start(indexer, status, stop)
+    await _start(indexer, leadership, stop)
     loops = [
-        asyncio.create_task(_repeat("index", index, status, stop, wake=sent)),
-        asyncio.create_task(_repeat("outbox", submit, status, stop, longest=LONGEST_OUTBOX_PAUSE)),
+        asyncio.create_task(_repeat("index", index, leadership, stop, wake=sent)),
         asyncio.create_task(
-            _repeat("deadlines", fall_due, status, stop, longest=LONGEST_DEADLINES_PAUSE)
+            _repeat("outbox", submit, leadership, stop, longest=LONGEST_OUTBOX_PAUSE)
         ),
         asyncio.create_task(
-            _repeat("webhooks", deliverer.round, status, stop, wake=deliverer.came_back)
+            _repeat("deadlines", fall_due, leadership, stop, longest=LONGEST_DEADLINES_PAUSE)
         ),
-        asyncio.create_task(_keep_beating(status, stop)),
         asyncio.create_task(
-            _keep_reconciling(engine, store, manifest, settings.reconcile_seconds, stop, clock)
+            _repeat("webhooks", deliverer.round, leadership, stop, wake=deliverer.came_back)
+        ),
+        asyncio.create_task(_keep_beating(leadership, stop)),
+        asyncio.create_task(
+            _keep_reconciling(
+                engine, store, manifest, leadership, settings.reconcile_seconds, stop, clock
+            )
         ),
     ]
     try:
@@ -213,9 +170,11 @@ async def run_worker(
         await asyncio.gather(*loops, return_exceptions=True)
         await deliverer.close()
         await submitter.release_leases()
+        await leadership.resign()
 
 
-async def _start(indexer: Indexer, status: _Status, stop: asyncio.Event) -> None:
+async def _start(indexer: Indexer, leadership: Leadership, stop: asyncio.Event) -> None:
+    """Nothing is signed before the chain is known to be ours."""
     started = False
 
     async def start() -> bool:
@@ -225,13 +184,13 @@ async def _start(indexer: Indexer, status: _Status, stop: asyncio.Event) -> None
         return True
 
     while not started and not stop.is_set():
-        await _try("index", start, status, stop, FIRST_BACKOFF)
+        await _try("index", start, leadership, stop, FIRST_BACKOFF)
 
 
 async def _repeat(
     name: str,
     work: Callable[[], Awaitable[bool]],
-    status: _Status,
+    leadership: Leadership,
     stop: asyncio.Event,
     *,
     wake: asyncio.Event | None = None,
@@ -240,7 +199,7 @@ async def _repeat(
     """Do the work again at once while there is some, else after a pause or when woken."""
     pause, backoff = SHORTEST_PAUSE, FIRST_BACKOFF
     while not stop.is_set():
-        busy = await _try(name, work, status, stop, backoff)
+        busy = await _try(name, work, leadership, stop, backoff)
         if busy is None:
             backoff = min(2 * backoff, LONGEST_BACKOFF)
             continue
@@ -259,7 +218,7 @@ async def _repeat(
 async def _try(
     name: str,
     work: Callable[[], Awaitable[bool]],
-    status: _Status,
+    leadership: Leadership,
     stop: asyncio.Event,
     backoff: float,
 ) -> bool | None:
@@ -267,25 +226,25 @@ async def _try(
     try:
         busy = await work()
     except (WrongChain, RollbackTooDeep) as error:
-        status.errors[name] = str(error)
-        await status.beat(now=True)
+        leadership.errors[name] = str(error)
+        await leadership.beat(now=True)
         raise
     except Exception as error:
         # Whatever it was, stopping would be worse: the next round starts from the database.
         expected = isinstance(error, RpcError | RpcUnavailable | InconsistentRead)
         log.warning("worker.error", loop=name, error=repr(error), exc_info=not expected)
-        status.errors[name] = f"{type(error).__name__}: {error}"
+        leadership.errors[name] = f"{type(error).__name__}: {error}"
         await _wait(stop, backoff)
         return None
-    status.errors.pop(name, None)
+    leadership.errors.pop(name, None)
     return busy
 
 
-async def _keep_beating(status: _Status, stop: asyncio.Event) -> None:
+async def _keep_beating(leadership: Leadership, stop: asyncio.Event) -> None:
     """A loop of its own: a chain that does not answer must not make the worker look dead."""
     while not stop.is_set():
         try:
-            await status.beat()
+            await leadership.beat()
         except Exception as error:
             log.warning("worker.heartbeat", error=repr(error))
         await _wait(stop, HEARTBEAT_SECONDS / 4)
@@ -295,12 +254,15 @@ async def _keep_reconciling(
     engine: Engine,
     store: Store,
     manifest: Manifest,
+    leadership: Leadership,
     seconds: int,
     stop: asyncio.Event,
     clock: Callable[[], float],
 ) -> None:
     """Compare database and chain now and then; what is found fails readiness until it is gone."""
     while seconds and not await _wait(stop, seconds):
+        if not leadership.leads:
+            continue
         try:
             found = await reconcile(engine.rpc, store, manifest)
             now = int(clock())

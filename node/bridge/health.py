@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -19,7 +20,7 @@ from node.bridge.rows import table
 from node.bridge.values import Output
 from node.chain.rpc import RpcError, RpcUnavailable
 from node.index.reconcile import LAST_ID
-from node.store.models import LastReconciliation, WorkerStatus
+from node.store.models import LastReconciliation, Worker, WorkerStatus
 
 router = APIRouter(prefix="/health", tags=["public"])
 
@@ -34,12 +35,22 @@ class Live(Output):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"status": "ok"}]})
 
 
+class WorkerHealth(Output):
+    """One worker: the one that leads indexes; the others help, and stand by."""
+
+    name: str
+    leads: bool
+    started_at: int
+    heartbeat_age_seconds: float
+    last_error: str | None
+
+
 class Ready(Output):
     """`problems` is empty where the node is ready."""
 
     status: str
     problems: list[str]
-    heartbeat_age_seconds: float | None
+    heartbeat_age_seconds: float | None = Field(description="of the worker that leads")
     head_block: int | None
     indexed_block: int | None
     chain_block: int | None
@@ -48,7 +59,8 @@ class Ready(Output):
         description="differences the last comparison of database and chain found; null before one"
     )
     reconciled_block: int | None = Field(description="the block it was of")
-    last_error: str | None
+    last_error: str | None = Field(description="of the worker that leads")
+    workers: list[WorkerHealth] = Field(description="those heard of lately")
 
     model_config = ConfigDict(
         extra="forbid",
@@ -65,6 +77,15 @@ class Ready(Output):
                     "drift": 0,
                     "reconciled_block": 12,
                     "last_error": None,
+                    "workers": [
+                        {
+                            "name": "plaza-1-7311-09c2a51b3c0de4f2",
+                            "leads": True,
+                            "started_at": 1789100000,
+                            "heartbeat_age_seconds": 0.1,
+                            "last_error": None,
+                        }
+                    ],
                 }
             ]
         },
@@ -86,14 +107,16 @@ async def ready(context: Ctx) -> Response:
     """The whole node works: database, worker, index and chain, and the books agree."""
     problems: list[str] = []
     row = reconciled = None
+    workers: Sequence[Row[Any]] = []
     try:
-        row, reconciled = await context.store.read(_standing)
+        row, reconciled, workers = await context.store.read(_standing)
     except SQLAlchemyError as error:
         problems.append(f"the database does not answer: {type(error).__name__}")
     block, trouble = await _chain_block(context)
     if trouble is not None:
         problems.append(trouble)
-    age = None if row is None else (context.wall_milliseconds() - row.heartbeat_at) / 1000
+    now = context.wall_milliseconds()
+    age = None if row is None else (now - row.heartbeat_at) / 1000
     problems += _worker_problems(row, age, block)
     if reconciled is not None and reconciled.differences:
         problems.append(
@@ -111,6 +134,17 @@ async def ready(context: Ctx) -> Response:
         drift=reconciled.differences if reconciled else None,
         reconciled_block=reconciled.block_number if reconciled else None,
         last_error=row.last_error if row else None,
+        workers=[
+            WorkerHealth(
+                name=worker.name,
+                leads=row is not None and row.leader == worker.name,
+                started_at=worker.started_at,
+                heartbeat_age_seconds=(now - worker.heartbeat_at) / 1000,
+                last_error=worker.last_error,
+            )
+            for worker in workers
+            if now - worker.heartbeat_at <= MAX_HEARTBEAT_AGE_SECONDS * 1000
+        ],
     )
     return answer(shown, 503 if problems else 200)
 
@@ -137,10 +171,17 @@ async def _chain_block(context: Context) -> tuple[int | None, str | None]:
     return int(number, 16), None
 
 
-def _standing(session: Session) -> tuple[Row[Any] | None, Row[Any] | None]:
-    """What the worker says of itself, and the last reconciliation."""
-    worker, reconciled = table(WorkerStatus), table(LastReconciliation)
+def _standing(
+    session: Session,
+) -> tuple[Row[Any] | None, Row[Any] | None, Sequence[Row[Any]]]:
+    """What the leading worker says of the node, the last reconciliation, and all workers."""
+    status, reconciled, workers = (
+        table(WorkerStatus),
+        table(LastReconciliation),
+        table(Worker),
+    )
     return (
-        session.execute(select(worker).where(worker.c.id == 1)).one_or_none(),
+        session.execute(select(status).where(status.c.id == 1)).one_or_none(),
         session.execute(select(reconciled).where(reconciled.c.id == LAST_ID)).one_or_none(),
+        session.execute(select(workers).order_by(workers.c.started_at, workers.c.name)).all(),
     )

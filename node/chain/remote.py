@@ -1,4 +1,9 @@
-"""The remote engine: a chain somebody else runs, reached by its JSON-RPC URL."""
+"""The remote engine: a chain somebody else runs, reached by its JSON-RPC URL.
+
+Where that is an anvil, its pool may stall as our own's would (see `mining_held` in
+`node.chain.anvil`). Mining is not held there, since whoever held it might be killed before he let
+go; a stalled sender is forgotten instead, and what it sent is sent again.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +32,7 @@ class RemoteEngine:
         self._clock = clock
         self._rpc = HttpRpc(url)
         self._connected = False
+        self._is_anvil = False
 
     @property
     def rpc_url(self) -> str:
@@ -47,6 +53,7 @@ class RemoteEngine:
             block = await self._rpc.call("eth_getBlockByNumber", "latest", False)
             base_fee = int(block.get("baseFeePerGas", "0x0"), 16)
             gas_price = int(await self._rpc.call("eth_gasPrice"), 16)
+            client = await self._rpc.call("web3_clientVersion")
         except (RpcError, RpcUnavailable) as error:
             await self._rpc.close()
             raise EngineError(f"cannot use the chain at {self._url}: {error}") from error
@@ -59,6 +66,7 @@ class RemoteEngine:
                 f"{self._url} asks for a gas price (base fee {base_fee}, suggested {gas_price}):"
                 " members hold no native coin, so Plaza needs a chain that takes 0"
             )
+        self._is_anvil = str(client).lower().startswith("anvil")
         self._connected = True
 
     async def stop(self) -> None:
@@ -77,7 +85,8 @@ class RemoteEngine:
         yield
 
     async def forget_unmined(self, sender: str) -> None:
-        pass
+        if self._is_anvil:
+            await self._rpc.call("anvil_removePoolTransactions", sender)
 
     async def set_time(self, timestamp: int) -> None:
         raise ChainTimeError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from node.cli.api_key import api_key
+from node.cli.bridge import bridge
 from node.cli.deploy import deploy
 from node.cli.govern import govern
 from node.cli.reconcile import reconcile
@@ -12,6 +13,7 @@ from node.cli.replay import replay
 from node.cli.roles import roles
 from node.cli.status import status
 from node.cli.up import up
+from node.cli.worker import worker
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,5 +31,5 @@ def main() -> None:
     """
 
 
-for command in (up, deploy, roles, govern, api_key, status, reconcile, replay):
+for command in (up, bridge, worker, deploy, roles, govern, api_key, status, reconcile, replay):
     main.add_command(command)

@@ -67,6 +67,7 @@ def configure_logging(level: str) -> None:
 
 def run_or_explain(work: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine; what is wrong with the node or its surroundings is said in words."""
+    from node.bridges import PortTaken
     from node.chain.deployment import DeploymentError
     from node.chain.engine import EngineError
     from node.keys import SeedError
@@ -74,7 +75,7 @@ def run_or_explain(work: Coroutine[Any, Any, Result]) -> Result:
 
     try:
         return asyncio.run(work)
-    except (UpError, EngineError, DeploymentError, SeedError) as error:
+    except (UpError, PortTaken, EngineError, DeploymentError, SeedError) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -14,7 +14,7 @@ from node.chain.deployment import Manifest
 from node.chain.rpc import Rpc
 from node.index.chain_reader import MAX_BLOCKS, ChainReader, Contracts, Head, ReadBlock
 from node.index.projections import Reverted, apply_blocks
-from node.index.rollback import prune_undo_log, roll_back
+from node.index.rollback import Rollback, prune_undo_log, roll_back
 from node.store import Store
 from node.store.ids import Ids
 from node.store.models import Block, TxAttempt
@@ -47,6 +47,9 @@ class Round:
 
 class Indexer:
     """Follows the chain, a range of blocks a round. The only writer of its tables.
+
+    Where another indexer works on the same database, each writes only on top of the block it has
+    seen there, so that nothing is written twice.
 
     Args:
         finality_depth: blocks to wait before a log counts.
@@ -115,7 +118,8 @@ class Indexer:
             raise RuntimeError("the indexer was not started")
         head = await self._reader.head(last.number)
         if head.hash_at != last.hash:
-            await self._roll_back(last)
+            if not await self._roll_back(last):
+                return await self._catch_up(head)
             return Round(head, self._last.number if self._last else 0, rolled_back=True)
         end = min(head.number - self._finality_depth, last.number + MAX_BLOCKS)
         if end <= last.number:
@@ -123,7 +127,9 @@ class Indexer:
         blocks = await self._reader.blocks(last.number + 1, end, last.hash)
         reverted = await self._find_reverted(blocks)
 
-        def write(session: Session) -> None:
+        def write(session: Session) -> bool:
+            if not _stands_at(session, last):
+                return False
             apply_blocks(
                 session,
                 blocks,
@@ -134,8 +140,10 @@ class Indexer:
             )
             if end // PRUNE_EVERY_BLOCKS != last.number // PRUNE_EVERY_BLOCKS:
                 prune_undo_log(session, end)
+            return True
 
-        await self._store.write(write)
+        if not await self._store.write(write):
+            return await self._catch_up(head)
         self._last = blocks[-1]
         return Round(head, end, applied=len(blocks))
 
@@ -172,10 +180,22 @@ class Indexer:
                 found[hash_] = Reverted(error.name, str(error))
         return found
 
-    async def _roll_back(self, last: ReadBlock) -> None:
+    async def _catch_up(self, head: Head) -> Round:
+        """Another indexer has written meanwhile: go on from where the database stands."""
+        self._last = await self._store.read(_newest_block)
+        log.info("index.written_by_another", indexed=self._last.number if self._last else None)
+        return Round(head, self._last.number if self._last else 0)
+
+    async def _roll_back(self, last: ReadBlock) -> bool:
         ancestor = await self._find_common_block(last.number)
         now = int(self._clock())
-        rollback = await self._store.write(lambda session: roll_back(session, ancestor, now))
+
+        def write(session: Session) -> Rollback | None:
+            return roll_back(session, ancestor, now) if _stands_at(session, last) else None
+
+        rollback = await self._store.write(write)
+        if rollback is None:
+            return False
         self._last = await self._store.read(_newest_block)
         log.warning(
             "chain.rolled_back",
@@ -184,6 +204,7 @@ class Indexer:
             transactions_to_send_again=rollback.resent,
             missing_transactions=rollback.missing,
         )
+        return True
 
     async def _find_common_block(self, newest: int) -> int:
         """The newest stored block that the chain still has: below it all are common."""
@@ -212,6 +233,12 @@ def _newest_block(session: Session) -> ReadBlock | None:
     if row is None:
         return None
     return ReadBlock(row.number, row.hash, row.parent_hash, row.timestamp, [])
+
+
+def _stands_at(session: Session, last: ReadBlock) -> bool:
+    """Whether the database's newest block is still the one this indexer goes on from."""
+    newest = _newest_block(session)
+    return newest is not None and newest.hash == last.hash
 
 
 def _insert_anchor(session: Session, block: ReadBlock) -> None:

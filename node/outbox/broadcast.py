@@ -120,9 +120,13 @@ class Broadcaster:
         now = time.monotonic()
         if now - self._checked_at < CHECK_SECONDS:
             return 0
+        is_first = self._checked_at == float("-inf")
         self._checked_at = now
         signed = set(await self._store.read(_read_signed_ids))
         self._sent_at = {key: at for key, at in self._sent_at.items() if key in signed}
+        if not is_first:
+            # What was never sent from here, another worker has just signed and is sending.
+            self._sent_at = dict.fromkeys(signed, now) | self._sent_at
         self._sightings = {key: n for key, n in self._sightings.items() if key in signed}
         due = {
             key for key in signed if now - self._sent_at.get(key, float("-inf")) >= RESEND_SECONDS

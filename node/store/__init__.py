@@ -13,15 +13,15 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
@@ -159,6 +159,8 @@ class _FileLock(AbstractContextManager[None]):
 def migrate(url: str, to: str = "head") -> None:
     """Bring the database at `url` to the newest schema; changes nothing where it is there.
 
+    Processes that start together may all ask for it: one works, the others wait for it.
+
     Args:
         to: an older revision, for tests of what comes after it.
     """
@@ -171,11 +173,30 @@ def migrate(url: str, to: str = "head") -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     engine = create_engine(parsed)
     try:
-        with engine.connect() as connection:
+        with engine.connect() as connection, _alone(connection):
             config.attributes["connection"] = connection
             command.upgrade(config, to)
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """Hold the lock of the writers for longer than a transaction."""
+    url = connection.engine.url
+    if url.get_backend_name() != "sqlite":
+        connection.exec_driver_sql(f"SELECT pg_advisory_lock({_WRITERS})")
+        connection.commit()
+        yield  # the lock ends with the connection
+    elif url.database:
+        lock = _FileLock(f"{url.database}-lock")
+        try:
+            with lock:
+                yield
+        finally:
+            lock.close()
+    else:
+        yield
 
 
 def _set_up_sqlite(engine: Engine, begin: str) -> None:

@@ -919,15 +919,28 @@ class UndoEntry(Base):
     before: Mapped[dict[str, Any] | None]
 
 
-class WorkerStatus(Base):
-    """The one row in which the worker says how it is, several times a second while it lives.
+class Worker(Base):
+    """A worker that runs, or has ended without saying so: then its heartbeat is old."""
 
-    The chain's clock now is `chain_time` plus the wall seconds since `chain_time_read_at`.
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    started_at: Mapped[int] = mapped_column(BigInteger)  # wall clock, unix seconds
+    heartbeat_at: Mapped[int] = mapped_column(BigInteger)  # wall clock, unix milliseconds
+    last_error: Mapped[str | None] = mapped_column(Text)  # None: its last rounds went well
+
+
+class WorkerStatus(Base):
+    """The one row in which the leading worker says how it is, several times a second.
+
+    Who wrote it last leads for as long as the heartbeat is young. The chain's clock now is
+    `chain_time` plus the wall seconds since `chain_time_read_at`.
     """
 
     __tablename__ = "worker_status"
 
     id: Mapped[int] = mapped_column(primary_key=True)
+    leader: Mapped[str | None] = mapped_column(String(64))  # None: it ended, and said so
     heartbeat_at: Mapped[int] = mapped_column(BigInteger)  # wall clock, unix milliseconds
     head_block: Mapped[int] = mapped_column(BigInteger)  # the chain's newest
     indexed_block: Mapped[int] = mapped_column(BigInteger)  # the newest in `blocks`
