@@ -47,7 +47,8 @@ class OperationsQuery(ListQuery):
 
 
 class Attempt(Output):
-    """A signed transaction. The same bytes may be sent many times."""
+    """A signed transaction, of this operation or of a batch it is in. The same bytes may be sent
+    many times."""
 
     tx_hash: str
     sender: str
@@ -132,7 +133,7 @@ class Call:
     Attributes:
         kind: "resource.action", such as "topup.mint".
         ref: what the contract refuses to accept a second time.
-        signer: "operator", "treasury", or "managed:<index>".
+        signer: "operator", "operator:<number>", "treasury", or "managed:<index>".
         debit: address and amount this takes, counted against what is available until it is settled.
         credit: address and amount this brings, shown as pending until it is settled.
     """
@@ -178,6 +179,7 @@ def queue(
         credit_address=credit_address,
         credit_amount=credit_amount,
         status=OperationStatus.QUEUED,
+        alone=False,
         created_at=now,
         updated_at=now,
     )
@@ -220,6 +222,7 @@ def cancel_queued(session: Session, context: Context, kind: str, resource_id: st
             operations.c.resource_id == resource_id,
             operations.c.kind == kind,
             operations.c.status == OperationStatus.QUEUED,
+            operations.c.alone.is_(False),
         )
         .values(status=OperationStatus.CANCELED, updated_at=context.wall_now())
         .returning(operations.c.id)
@@ -247,6 +250,7 @@ def list_operations(session: Session, merchant_id: str, query: OperationsQuery) 
 def show_operation(session: Session, merchant_id: str, operation_id: str) -> OperationWithAttempts:
     row = find(session, models.Operation, merchant_id, operation_id, "operation")
     transactions, attempts = table(models.ChainTx), table(models.TxAttempt)
+    carried = table(models.ChainTxOperation)
     signed = session.execute(
         select(
             attempts.c.hash,
@@ -257,7 +261,8 @@ def show_operation(session: Session, merchant_id: str, operation_id: str) -> Ope
             transactions.c.block_number,
         )
         .join(transactions, transactions.c.id == attempts.c.chain_tx_id)
-        .where(transactions.c.operation_id == operation_id)
+        .join(carried, carried.c.chain_tx_id == transactions.c.id)
+        .where(carried.c.operation_id == operation_id)
         .order_by(attempts.c.created_at, attempts.c.hash)
     )
     return OperationWithAttempts(

@@ -31,8 +31,10 @@ from sqlalchemy.orm import Session
 from node.chain.engine import ChainTimeError, Engine
 from node.chain.rpc import Rpc, RpcError, RpcUnavailable
 from node.store import Store
+from node.store.carrying import carried_elsewhere
 from node.store.models import (
     ChainTx,
+    ChainTxOperation,
     ChainTxStatus,
     Operation,
     OperationStatus,
@@ -53,7 +55,6 @@ class Signed:
     """One stored transaction that no canonical block holds."""
 
     chain_tx_id: int
-    operation_id: str
     sender: str
     nonce: int
     hash: str
@@ -251,10 +252,16 @@ class Broadcaster:
                 )
                 .values(status=ChainTxStatus.CONFLICT)
             )
+            theirs = session.scalars(
+                select(ChainTxOperation.operation_id).where(
+                    ChainTxOperation.chain_tx_id == transaction.chain_tx_id
+                )
+            ).all()
+            lost = set(theirs) - carried_elsewhere(session, theirs)
             session.execute(
                 update(Operation)
                 .where(
-                    Operation.id == transaction.operation_id,
+                    Operation.id.in_(lost),
                     Operation.status == OperationStatus.SUBMITTED,
                 )
                 .values(
@@ -274,7 +281,6 @@ class Broadcaster:
         await self._store.write(write)
         log.error(
             "outbox.conflict",
-            operation=transaction.operation_id,
             sender=transaction.sender,
             nonce=transaction.nonce,
             tx=transaction.hash,
@@ -290,14 +296,13 @@ def _read_signed(session: Session) -> list[Signed]:
     rows = session.execute(
         select(
             ChainTx.id,
-            ChainTx.operation_id,
             ChainTx.sender,
             ChainTx.nonce,
             TxAttempt.hash,
             TxAttempt.raw,
             ChainTx.block_timestamp,
         )
-        .join(TxAttempt, TxAttempt.chain_tx_id == ChainTx.id)
+        .join(TxAttempt, TxAttempt.hash == ChainTx.tx_hash)
         .where(ChainTx.status == ChainTxStatus.SIGNED)
         .order_by(
             ChainTx.block_number.is_(None),
