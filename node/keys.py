@@ -265,6 +265,15 @@ class SealedSeed:
         except KeyError:
             raise SeedError(f"no platform key {name!r}: {', '.join(PLATFORM_KEYS)}") from None
 
+    def signer(self, name: str) -> LocalSigner:
+        """Return the signer of an operation: a platform key's name, or "managed:<index>".
+
+        Raises:
+            SeedError, ValueError: there is no such key.
+        """
+        branch, _, index = name.partition(":")
+        return self.managed(int(index)) if branch == "managed" else self.platform(name)
+
     def operator_at(self, address: str) -> str | None:
         """Return the name of the operator key with this address, however many are in use now."""
         return self._operator_names.get(address)

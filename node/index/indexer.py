@@ -13,11 +13,11 @@ from node.chain.codec import ContractCodec
 from node.chain.deployment import Manifest
 from node.chain.rpc import Rpc
 from node.index.chain_reader import MAX_BLOCKS, ChainReader, Contracts, Head, ReadBlock
-from node.index.projections import Reverted, apply_blocks
+from node.index.projections import CANCELED, Reverted, apply_blocks
 from node.index.rollback import prune_undo_log, roll_back
 from node.store import Store
 from node.store.ids import Ids
-from node.store.models import Block, ChainTxOperation, TxAttempt
+from node.store.models import AttemptKind, Block, ChainTxOperation, TxAttempt
 
 PRUNE_EVERY_BLOCKS = 10_000
 
@@ -151,14 +151,16 @@ class Indexer:
         if not silent:
             return {}
         ours = await self._store.read(lambda session: _count_operations(session, silent))
+        # An empty call of the sender to itself, which people asked for, has no other log.
+        found = {hash_: CANCELED for hash_, (_, kind) in ours.items() if kind == AttemptKind.CANCEL}
+        ours = {hash_: one for hash_, one in ours.items() if hash_ not in found}
         if not ours:
-            return {}
+            return found
         outcome = await self._reader.reverted(list(ours))
         # A batch that failed as a whole is split: its operations will tell, each alone.
         reasons = await self._reader.why_reverted(
-            [hash_ for hash_, operations in ours.items() if outcome[hash_] and operations == 1]
+            [hash_ for hash_, (operations, _) in ours.items() if outcome[hash_] and operations == 1]
         )
-        found: dict[str, Reverted] = {}
         for hash_ in ours:
             if not outcome[hash_]:
                 # Its call went to an address without our contract: nothing has moved.
@@ -206,15 +208,15 @@ class Indexer:
         return low
 
 
-def _count_operations(session: Session, hashes: Sequence[str]) -> dict[str, int]:
-    """How many operations each transaction carries out, of those that are ours."""
+def _count_operations(session: Session, hashes: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """How many operations each transaction carries out, of those that are ours; and its kind."""
     counted = (
-        select(TxAttempt.hash, func.count())
+        select(TxAttempt.hash, func.count(), TxAttempt.kind)
         .join(ChainTxOperation, ChainTxOperation.chain_tx_id == TxAttempt.chain_tx_id)
         .where(TxAttempt.hash.in_(hashes))
-        .group_by(TxAttempt.hash)
+        .group_by(TxAttempt.hash, TxAttempt.kind)
     )
-    return {row[0]: row[1] for row in session.execute(counted)}
+    return {hash_: (count, kind) for hash_, count, kind in session.execute(counted)}
 
 
 def _newest_block(session: Session) -> ReadBlock | None:

@@ -96,10 +96,22 @@ _ORDER_TOTALS = (
 
 @dataclass(frozen=True, slots=True)
 class Reverted:
-    """Why a transaction of ours failed in its block."""
+    """Why a transaction of ours did nothing in its block.
+
+    Attributes:
+        ends_as: what becomes of the operation that it was for alone.
+    """
 
     code: str
     words: str
+    ends_as: OperationStatus = OperationStatus.FAILED
+
+
+CANCELED = Reverted(
+    "canceled",
+    "canceled by the platform's staff: its nonce was used for nothing",
+    OperationStatus.CANCELED,
+)
 
 
 class _Operation(NamedTuple):
@@ -826,11 +838,7 @@ class _Range:
                     if failure is not None:
                         undone.append({"_id": one.chain_tx_id, "_position": position})
                     elif reverted is not None:
-                        failure = (
-                            Failure(operation.id, reverted.code, reverted.words, cause=hash_)
-                            if len(one.operations) == 1
-                            else _SPLIT
-                        )
+                        failure = _why_undone(one, operation, reverted, hash_)
                     if failure is None:
                         done[operation.id] = {
                             "_id": operation.id,
@@ -932,6 +940,15 @@ class _Range:
     def _write_undo_log(self) -> None:
         if self._undo.entries:
             self._session.execute(insert(_undo_log), self._undo.entries)
+
+
+def _why_undone(
+    one: _Ours, operation: _Operation, reverted: Reverted, hash_: str
+) -> Failure | _Split:
+    if len(one.operations) > 1 and reverted is not CANCELED:
+        return _SPLIT
+    code, words, status = reverted.code, reverted.words, reverted.ends_as
+    return Failure(operation.id, code, words, cause=hash_, status=status)
 
 
 @cache

@@ -45,6 +45,7 @@ from node.store import Store
 from node.store.failures import Failure, fail_operations
 from node.store.ids import Ids
 from node.store.models import (
+    AttemptKind,
     Block,
     ChainTx,
     ChainTxOperation,
@@ -343,16 +344,12 @@ class Submitter:
         signers: dict[str, Signer] = {}
         for operation in operations:
             try:
-                signers[operation.id] = self._signer(operation.signer)
+                signers[operation.id] = self._seed.signer(operation.signer)
             except (SeedError, ValueError) as error:
                 failures.append(
                     Failure(operation.id, "UnknownSigner", str(error), cause=operation.id)
                 )
         return signers
-
-    def _signer(self, name: str) -> Signer:
-        branch, _, index = name.partition(":")
-        return self._seed.managed(int(index)) if branch == "managed" else self._seed.platform(name)
 
     # --------------------------------------------------------------------------- leading
 
@@ -708,6 +705,7 @@ class Submitter:
                 {
                     "hash": item.hash,
                     "chain_tx_id": chain_tx_id,
+                    "kind": AttemptKind.CALL,
                     "raw": item.raw,
                     "created_at": seconds,
                 }
@@ -738,6 +736,7 @@ class Submitter:
                 hash=item.hash,
                 raw=item.raw,
                 first_mined_at=None,
+                hashes=(item.hash,),
             )
             for chain_tx_id, item in zip(chain_tx_ids, ready, strict=True)
         ]

@@ -598,6 +598,7 @@ class ChainTxStatus(StrEnum):
     SIGNED = "signed"  # its bytes are stored, and may be on the network
     MINED = "mined"
     CONFLICT = "conflict"
+    RESOLVED = "resolved"  # a conflict that people have looked at
 
 
 class ChainTx(Base):
@@ -641,15 +642,58 @@ class ChainTxOperation(Base):
     succeeded: Mapped[bool | None]  # None: in no canonical block
 
 
+class AttemptKind(StrEnum):
+    CALL = "call"
+    REPLACEMENT = "replacement"  # the same call with another gas limit
+    CANCEL = "cancel"  # an empty call of the sender to itself: uses up the nonce
+
+
 class TxAttempt(Base):
-    """The signed bytes of a chain transaction; the same bytes are sent again, never others."""
+    """The signed bytes of a chain transaction; the same bytes are sent again, never others.
+
+    Others for the same nonce are signed only where people ask for it. Whichever is mined decides.
+    """
 
     __tablename__ = "tx_attempts"
 
     hash: Mapped[str] = mapped_column(String(66), primary_key=True)
     chain_tx_id: Mapped[int] = mapped_column(ForeignKey("chain_txs.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16), default=AttemptKind.CALL)
     raw: Mapped[str] = mapped_column(Text)
     created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class OutboxAction(StrEnum):
+    REBROADCAST = "rebroadcast"
+    CANCEL = "cancel"
+    REPLACE = "replace"
+    RETRY = "retry"  # an operation in conflict
+
+
+class OutboxRequestStatus(StrEnum):
+    PENDING = "pending"
+    DONE = "done"  # the outbox did its part; what comes of it the chain decides
+    REFUSED = "refused"
+
+
+class OutboxRequest(Base):
+    """What the platform's staff asks of the outbox: written by the bridge, carried out by the
+    worker, which alone speaks to the chain. Kept for good, as who did what."""
+
+    __tablename__ = "outbox_requests"
+    __table_args__ = (Index("ix_outbox_requests_status", "status", "id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    action: Mapped[str] = mapped_column(String(16))
+    # Of a transaction or, to retry, of an operation.
+    chain_tx_id: Mapped[int | None] = mapped_column(ForeignKey("chain_txs.id"), index=True)
+    operation_id: Mapped[str | None] = mapped_column(ForeignKey("operations.id"), index=True)
+    gas_limit: Mapped[int | None] = mapped_column(BigInteger)  # of a replacement
+    status: Mapped[str] = mapped_column(String(16))
+    answer: Mapped[str | None] = mapped_column(Text)  # why it was refused
+    requested_by: Mapped[str] = mapped_column(ForeignKey("api_keys.id"))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    finished_at: Mapped[int | None] = mapped_column(BigInteger)
 
 
 # ----------------------------------------------------------------------- what the chain says

@@ -1,4 +1,4 @@
-"""Chain transactions of several operations
+"""Chain transactions of several operations, and what staff may ask of the outbox
 
 Revision ID: 0006
 Revises: 0005
@@ -49,10 +49,42 @@ def upgrade() -> None:
         batch_op.add_column(
             sa.Column("alone", sa.Boolean(), nullable=False, server_default=sa.false())
         )
+    with op.batch_alter_table("tx_attempts", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column("kind", sa.String(length=16), nullable=False, server_default="call")
+        )
+    op.create_table(
+        "outbox_requests",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("action", sa.String(length=16), nullable=False),
+        sa.Column(
+            "chain_tx_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
+        sa.Column("operation_id", sa.String(length=40), nullable=True),
+        sa.Column("gas_limit", sa.BigInteger(), nullable=True),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("answer", sa.Text(), nullable=True),
+        sa.Column("requested_by", sa.String(length=40), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("finished_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["chain_tx_id"], ["chain_txs.id"]),
+        sa.ForeignKeyConstraint(["operation_id"], ["operations.id"]),
+        sa.ForeignKeyConstraint(["requested_by"], ["api_keys.id"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    for name, columns in (
+        ("ix_outbox_requests_status", ["status", "id"]),
+        ("ix_outbox_requests_chain_tx_id", ["chain_tx_id"]),
+        ("ix_outbox_requests_operation_id", ["operation_id"]),
+    ):
+        op.create_index(name, "outbox_requests", columns, unique=False)
 
 
 def downgrade() -> None:
     """Possible while no transaction carries several operations: the first of each is kept."""
+    op.drop_table("outbox_requests")
+    with op.batch_alter_table("tx_attempts", schema=None) as batch_op:
+        batch_op.drop_column("kind")
     with op.batch_alter_table("operations", schema=None) as batch_op:
         batch_op.drop_column("alone")
     with op.batch_alter_table("chain_txs", schema=None) as batch_op:
