@@ -51,9 +51,14 @@ class Attempt(Output):
     many times."""
 
     tx_hash: str
+    kind: Literal["call", "replacement", "cancel"] = Field(
+        description="the last two are for the same nonce, where the platform's staff asked for it"
+    )
     sender: str
     nonce: int
-    status: Literal["signed", "mined", "conflict"]
+    status: Literal["signed", "mined", "conflict", "resolved"] = Field(
+        description="of the nonce: of several attempts at one, one is mined"
+    )
     block_number: int | None
     created_at: Time
 
@@ -110,6 +115,7 @@ class OperationWithAttempts(Operation):
                     "attempts": [
                         {
                             "tx_hash": "0x" + "5f" * 32,
+                            "kind": "call",
                             "sender": "0x8617E340B3D01FA5F11F306F4090FD50E238070D",
                             "nonce": 12,
                             "status": "mined",
@@ -249,11 +255,17 @@ def list_operations(session: Session, merchant_id: str, query: OperationsQuery) 
 
 def show_operation(session: Session, merchant_id: str, operation_id: str) -> OperationWithAttempts:
     row = find(session, models.Operation, merchant_id, operation_id, "operation")
+    return show_attempts(session, row)
+
+
+def show_attempts(session: Session, row: Row[Any]) -> OperationWithAttempts:
+    """An operation, with all that was signed for it."""
     transactions, attempts = table(models.ChainTx), table(models.TxAttempt)
     carried = table(models.ChainTxOperation)
     signed = session.execute(
         select(
             attempts.c.hash,
+            attempts.c.kind,
             attempts.c.created_at,
             transactions.c.sender,
             transactions.c.nonce,
@@ -262,7 +274,7 @@ def show_operation(session: Session, merchant_id: str, operation_id: str) -> Ope
         )
         .join(transactions, transactions.c.id == attempts.c.chain_tx_id)
         .join(carried, carried.c.chain_tx_id == transactions.c.id)
-        .where(carried.c.operation_id == operation_id)
+        .where(carried.c.operation_id == row.id)
         .order_by(attempts.c.created_at, attempts.c.hash)
     )
     return OperationWithAttempts(
@@ -270,6 +282,7 @@ def show_operation(session: Session, merchant_id: str, operation_id: str) -> Ope
         attempts=[
             Attempt(
                 tx_hash=attempt.hash,
+                kind=attempt.kind,
                 sender=attempt.sender,
                 nonce=attempt.nonce,
                 status=attempt.status,

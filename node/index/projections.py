@@ -816,6 +816,7 @@ class _Range:
         undone: list[dict[str, Any]] = []  # items of batches that succeeded
         done: dict[str, dict[str, Any]] = {}  # by operation
         failed: dict[str, Failure | _Split] = {}
+        places: dict[str, dict[str, Any]] = {}  # where these failed
         for block in self._blocks:
             items = self._failed_items(block, ours)
             for index, hash_ in enumerate(block.transactions):
@@ -839,13 +840,11 @@ class _Range:
                         undone.append({"_id": one.chain_tx_id, "_position": position})
                     elif reverted is not None:
                         failure = _why_undone(one, operation, reverted, hash_)
+                    place = {"_id": operation.id, "_number": block.number, "_hash": hash_}
                     if failure is None:
-                        done[operation.id] = {
-                            "_id": operation.id,
-                            "_number": block.number,
-                            "_hash": hash_,
-                        }
+                        done[operation.id] = place
                     else:
+                        places[operation.id] = place
                         failed[operation.id] = failure
         if not mined:
             self._write_undo_log()
@@ -895,7 +894,7 @@ class _Range:
                 list(done.values()),
             )
         if failed:
-            self._fail(failed)
+            self._fail(failed, places)
         self._write_undo_log()
 
     def _failed_items(
@@ -919,12 +918,21 @@ class _Range:
             found[event.transaction_hash, position] = result
         return found
 
-    def _fail(self, failed: Mapping[str, Failure | _Split]) -> None:
+    def _fail(
+        self, failed: Mapping[str, Failure | _Split], places: Mapping[str, dict[str, Any]]
+    ) -> None:
         """Operations that a transaction did not do, unless another has done it or still may."""
         settled_elsewhere = carried_elsewhere(self._session, list(failed))
         left = {key: why for key, why in failed.items() if key not in settled_elsewhere}
         failures = [why for why in left.values() if isinstance(why, Failure)]
         last = self._blocks[-1].number
+        if failures:
+            self._session.execute(
+                update(_operations)
+                .where(_operations.c.id == bindparam("_id"))
+                .values(block_number=bindparam("_number"), tx_hash=bindparam("_hash")),
+                [places[failure.operation_id] for failure in failures],
+            )
         for before in fail_operations(self._session, failures, self._now, self._ids):
             self._undo.add(last, before.table, before.id, before.columns)
         split = [key for key, why in left.items() if isinstance(why, _Split)]

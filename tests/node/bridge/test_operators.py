@@ -14,7 +14,7 @@ from node.keys import operator_name
 from node.store.models import Operation, Purchase
 from node.worker import run_worker
 from tests.node.bridge.market import Market
-from tests.node.bridge.support import SEED, Client, Desk
+from tests.node.bridge.support import CHAIN_NOW, SEED, Client, Desk
 from tests.node.platform import open_platform
 
 OPERATORS = 3
@@ -29,6 +29,7 @@ async def test_purchases_are_spread_over_the_operators_and_stay_with_theirs(
 ) -> None:
     desk = Desk(tmp_path, {"operators": OPERATORS})
     for _ in range(12):
+        desk.set_chain_time(CHAIN_NOW)
         purchase = await desk.purchase()
         await desk.shop.ok(f"/v1/purchases/{purchase['id']}/authorize")
     authorizations = desk.operations("purchase.authorize")
@@ -46,6 +47,7 @@ async def test_purchases_are_spread_over_the_operators_and_stay_with_theirs(
     for operation in authorizations:
         purchase = (await fewer.get(f"/v1/purchases/{operation.resource_id}")).json()
         desk.hold(purchase)
+        desk.set_chain_time(CHAIN_NOW)
         await fewer.ok(f"/v1/purchases/{purchase['id']}/deliver")
     kept = {row.resource_id: row.signer for row in desk.operations("purchase.deliver")}
     assert kept == {row.resource_id: row.signer for row in authorizations}
