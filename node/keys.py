@@ -7,6 +7,7 @@ it is, without BIP-39 words):
 |---|---|
 | `m/44'/60'/0'/0/i` | the platform's, by their place in `PLATFORM_KEYS`: admin 0 to guardian 10 |
 | `m/44'/60'/1'/0/i` | managed accounts of the marketplace's customers, by their index |
+| `m/44'/60'/2'/0/i` | further operators, `operator:1` and so on: they share the load of purchases |
 
 The platform's keys, and what each is for:
 
@@ -53,8 +54,11 @@ from eth_keyfile.keyfile import create_keyfile_json, decode_keyfile_json
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
+from node.settings import MAX_OPERATORS
+
 PLATFORM_BRANCH = "m/44'/60'/0'/0"
 MANAGED_BRANCH = "m/44'/60'/1'/0"
+OPERATOR_BRANCH = "m/44'/60'/2'/0"
 PLATFORM_KEYS = (
     "admin",
     "treasury",
@@ -164,6 +168,11 @@ class LocalSigner:
         return signature[:64] + bytes([signature[64] + 27])
 
 
+def operator_name(number: int) -> str:
+    """The name of an operator's key: the first has stood alone for long, and has no number."""
+    return "operator" if number == 0 else f"operator:{number}"
+
+
 class SealedSeed:
     """The seed, opened: gives the signers of the platform and of managed accounts.
 
@@ -182,6 +191,15 @@ class SealedSeed:
         self._managed_branch = _derive_branch(seed, MANAGED_BRANCH)
         self._platform = {
             name: _derive_child(platform_branch, index) for index, name in enumerate(PLATFORM_KEYS)
+        }
+        operator_branch = _derive_branch(seed, OPERATOR_BRANCH)
+        self._platform |= {
+            operator_name(number): _derive_child(operator_branch, number)
+            for number in range(1, MAX_OPERATORS)
+        }
+        self._operator_names = {
+            self._platform[operator_name(number)].address: operator_name(number)
+            for number in range(MAX_OPERATORS)
         }
 
     def __repr__(self) -> str:
@@ -236,13 +254,29 @@ class SealedSeed:
     def platform(self, name: str) -> LocalSigner:
         """Return a signer of the platform.
 
+        Args:
+            name: one of `PLATFORM_KEYS`, or a further operator's, such as "operator:3".
+
         Raises:
-            SeedError: the name is none of `PLATFORM_KEYS`.
+            SeedError: there is no such key.
         """
         try:
             return self._platform[name]
         except KeyError:
             raise SeedError(f"no platform key {name!r}: {', '.join(PLATFORM_KEYS)}") from None
+
+    def signer(self, name: str) -> LocalSigner:
+        """Return the signer of an operation: a platform key's name, or "managed:<index>".
+
+        Raises:
+            SeedError, ValueError: there is no such key.
+        """
+        branch, _, index = name.partition(":")
+        return self.managed(int(index)) if branch == "managed" else self.platform(name)
+
+    def operator_at(self, address: str) -> str | None:
+        """Return the name of the operator key with this address, however many are in use now."""
+        return self._operator_names.get(address)
 
     def managed(self, index: int) -> LocalSigner:
         """Return the signer of the managed account `index` (from 0)."""

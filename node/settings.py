@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DAY = 86_400
+MAX_OPERATORS = 32
 
 
 class Settings(BaseSettings):
@@ -33,6 +34,13 @@ class Settings(BaseSettings):
     port: int = Field(8400, ge=0, le=65_535, description="the bridge's port; 0: any")
     bridges: int = Field(
         2, ge=1, le=32, description="bridge processes on that port; one keeps one core busy"
+    )
+    operators: int = Field(
+        1,
+        ge=1,
+        le=MAX_OPERATORS,
+        description="keys that share the load of the operator's transactions; a new purchase names"
+        " one of them, and keeps it",
     )
     public_url: str | None = Field(None, description="the bridge as others reach it")
     database_url: str | None = Field(None, description="None: SQLite in the data folder")

@@ -31,7 +31,7 @@ from node.index.reconcile import ReconcileError, reconcile, remember
 from node.index.rollback import RollbackTooDeep
 from node.keys import SealedSeed
 from node.leadership import HEARTBEAT_SECONDS, Leadership
-from node.outbox import Broadcaster, Deadlines, Submitter
+from node.outbox import Broadcaster, Deadlines, Requests, Submitter
 from node.settings import Settings
 from node.store import Store
 from node.store.ids import Ids
@@ -42,6 +42,7 @@ from node.webhooks.sender import Sender
 SHORTEST_PAUSE = 0.01  # of a loop with nothing to do; doubled up to the longest
 LONGEST_PAUSE = 0.1
 LONGEST_DEADLINES_PAUSE = 1.0
+LONGEST_REQUESTS_PAUSE = 0.25
 LONGEST_OUTBOX_PAUSE = 0.025  # nobody wakes the outbox: the bridge may be another process
 FIRST_BACKOFF = 0.2
 LONGEST_BACKOFF = 5.0
@@ -95,6 +96,7 @@ async def run_worker(
         clock=clock,
         ids=ids,
     )
+    requests = Requests(engine, store, seed, manifest.chain_id, broadcaster, clock=clock)
     deadlines = Deadlines(store, manifest, clock=clock, ids=ids)
     chain_time = 0  # of the next block, as last seen
     deliverer = Deliverer(
@@ -140,6 +142,9 @@ async def run_worker(
             sent.set()
         return bool(worked)
 
+    async def carry_out_requests() -> bool:
+        return leadership.leads and bool(await requests.round())
+
     async def fall_due() -> bool:
         return leadership.leads and bool(await deadlines.round(chain_time))
 
@@ -148,6 +153,11 @@ async def run_worker(
         asyncio.create_task(_repeat("index", index, leadership, stop, wake=sent)),
         asyncio.create_task(
             _repeat("outbox", submit, leadership, stop, longest=LONGEST_OUTBOX_PAUSE)
+        ),
+        asyncio.create_task(
+            _repeat(
+                "requests", carry_out_requests, leadership, stop, longest=LONGEST_REQUESTS_PAUSE
+            )
         ),
         asyncio.create_task(
             _repeat("deadlines", fall_due, leadership, stop, longest=LONGEST_DEADLINES_PAUSE)

@@ -319,9 +319,10 @@ class Wallet:
         payee_obstacle = self.account(terms.payee).obstacle
         if payee_obstacle:
             warnings.append(f"the seller {terms.payee} {payee_obstacle}")
-        if self.network.operator and terms.operator != self.network.operator:
+        if self.network.operators and terms.operator not in self.network.operators:
             warnings.append(
-                f"the operator {terms.operator} is not this network's, {self.network.operator}"
+                f"the operator {terms.operator} is not this network's,"
+                f" {' or '.join(self.network.operators)}"
             )
         if self.network.bridge_url and not request.url.startswith(self.network.bridge_url + "/"):
             warnings.append(f"{request.url} is not at this network's bridge")

@@ -35,7 +35,7 @@ class Network:
     coin: str
     escrow: str
     symbol: str
-    operator: str | None
+    operators: tuple[str, ...]  # the keys of the marketplace's own; () where it does not say
     first_block: int
     credit_book: str | None = None
     lender_pool: str | None = None
@@ -88,7 +88,11 @@ def parse_manifest(name: str, manifest: Any, rpc_url: str | None = None) -> Netw
         coin=parse_address(field("contracts.PlatformCoin.address", str)),
         escrow=parse_address(field("contracts.PurchaseEscrow.address", str)),
         symbol=field("coin.symbol", str),
-        operator=parse_address(accounts["operator"]) if "operator" in accounts else None,
+        operators=tuple(
+            parse_address(address)
+            for account, address in accounts.items()
+            if account.partition(":")[0] == "operator"
+        ),
         first_block=field("contracts.PlatformCoin.block", int),
         credit_book=contract("CreditBook"),
         lender_pool=contract("LenderPool"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from fastapi import APIRouter
@@ -15,7 +15,15 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from node.bridge.answers import answer
-from node.bridge.auth import ALL_SCOPES, KEY_PREFIX, Caller, KeyHolder, Scope, hash_of
+from node.bridge.auth import (
+    ALL_SCOPES,
+    KEY_PREFIX,
+    MERCHANT_SCOPES,
+    Caller,
+    KeyHolder,
+    Scope,
+    hash_of,
+)
 from node.bridge.context import Context, Ctx
 from node.bridge.idempotency import KeysCommand, Outcome
 from node.bridge.pagination import Listed, ListQuery, page
@@ -93,8 +101,9 @@ def create_merchant_key(
     ids: Ids | None = None,
     now: Callable[[], float] = time.time,
     make_secret: Callable[[], str] = new_secret,
+    scopes: Sequence[Scope] = MERCHANT_SCOPES,
 ) -> MerchantKey:
-    """Make a key with all scopes for the merchant of this name, and the merchant if it is new."""
+    """Make a key for the merchant of this name, and the merchant if it is new."""
     ids = ids or Ids()
     merchants = table(models.Merchant)
     merchant_id = session.scalar(select(merchants.c.id).where(merchants.c.name == merchant))
@@ -110,7 +119,7 @@ def create_merchant_key(
             created_at=int(now()),
         )
     secret = make_secret()
-    key_id = _add_key(session, ids.new("key"), merchant_id, name, ALL_SCOPES, secret, int(now()))
+    key_id = _add_key(session, ids.new("key"), merchant_id, name, scopes, secret, int(now()))
     return MerchantKey(merchant_id, key_id, secret)
 
 

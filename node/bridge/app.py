@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from node.bridge import (
     accounts,
     api_keys,
+    chain_transactions,
     credit_lines,
     credit_offers,
     disputes,
@@ -167,6 +168,8 @@ def create_app(
         pay,
     ):
         app.include_router(resource.router, prefix="/v1")
+    app.include_router(chain_transactions.router, prefix="/v1")
+    app.include_router(chain_transactions.operations_router, prefix="/v1")
     app.include_router(health.router)
     app.include_router(metrics.router)
     describe = app.openapi

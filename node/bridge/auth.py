@@ -18,11 +18,22 @@ from node.store import Store
 from node.store.models import ApiKey, Merchant
 
 # "credit": what sellers and lenders do; "desk": the platform's own part, offers and the reserve;
-# "arbitrate": decisions on disputes.
+# "arbitrate": decisions on disputes; "operate": the outbox of all merchants together.
 Scope = Literal[
-    "read", "accounts", "money", "purchases", "arbitrate", "credit", "desk", "webhooks", "keys"
+    "read",
+    "accounts",
+    "money",
+    "purchases",
+    "arbitrate",
+    "credit",
+    "desk",
+    "webhooks",
+    "keys",
+    "operate",
 ]
 ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
+# Of a key that nothing more was asked for: the last one reaches beyond its merchant.
+MERCHANT_SCOPES: tuple[Scope, ...] = tuple(scope for scope in ALL_SCOPES if scope != "operate")
 KEY_PREFIX = "plz_"
 
 # How long a key revoked by another process still works here; one revoked here ends at once.

@@ -35,6 +35,7 @@ from node.bridge.problems import Problem, documented
 from node.bridge.purchases import (
     contract_terms,
     find_purchase,
+    operator_of,
     part,
     queue_action,
     refuse_beside,
@@ -385,7 +386,7 @@ def open_dispute(
     call = Call(
         kind="purchase.dispute",
         ref=ref,
-        signer="operator",
+        signer=operator_of(context, terms),
         to=context.escrow_address,
         calldata=context.escrow.encode(
             "disputeWithSignature",
@@ -452,7 +453,7 @@ def submit_evidence(
     call = Call(
         kind="purchase.evidence",
         ref=ref,
-        signer="operator",
+        signer=operator_of(context, terms),
         to=context.escrow_address,
         calldata=calldata,
     )
@@ -533,7 +534,7 @@ def expire_dispute(
     call = Call(
         kind="purchase.expire_dispute",
         ref=purchase.order_hash,  # as node.outbox.deadlines has it
-        signer="operator",
+        signer=operator_of(context, terms),
         to=context.escrow_address,
         calldata=context.escrow.encode("expireDispute", terms),
         credit=(terms["payer"], purchase.held),

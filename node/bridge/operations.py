@@ -47,12 +47,18 @@ class OperationsQuery(ListQuery):
 
 
 class Attempt(Output):
-    """A signed transaction. The same bytes may be sent many times."""
+    """A signed transaction, of this operation or of a batch it is in. The same bytes may be sent
+    many times."""
 
     tx_hash: str
+    kind: Literal["call", "replacement", "cancel"] = Field(
+        description="the last two are for the same nonce, where the platform's staff asked for it"
+    )
     sender: str
     nonce: int
-    status: Literal["signed", "mined", "conflict"]
+    status: Literal["signed", "mined", "conflict", "resolved"] = Field(
+        description="of the nonce: of several attempts at one, one is mined"
+    )
     block_number: int | None
     created_at: Time
 
@@ -109,6 +115,7 @@ class OperationWithAttempts(Operation):
                     "attempts": [
                         {
                             "tx_hash": "0x" + "5f" * 32,
+                            "kind": "call",
                             "sender": "0x8617E340B3D01FA5F11F306F4090FD50E238070D",
                             "nonce": 12,
                             "status": "mined",
@@ -132,7 +139,7 @@ class Call:
     Attributes:
         kind: "resource.action", such as "topup.mint".
         ref: what the contract refuses to accept a second time.
-        signer: "operator", "treasury", or "managed:<index>".
+        signer: "operator", "operator:<number>", "treasury", or "managed:<index>".
         debit: address and amount this takes, counted against what is available until it is settled.
         credit: address and amount this brings, shown as pending until it is settled.
     """
@@ -178,6 +185,7 @@ def queue(
         credit_address=credit_address,
         credit_amount=credit_amount,
         status=OperationStatus.QUEUED,
+        alone=False,
         created_at=now,
         updated_at=now,
     )
@@ -220,6 +228,7 @@ def cancel_queued(session: Session, context: Context, kind: str, resource_id: st
             operations.c.resource_id == resource_id,
             operations.c.kind == kind,
             operations.c.status == OperationStatus.QUEUED,
+            operations.c.alone.is_(False),
         )
         .values(status=OperationStatus.CANCELED, updated_at=context.wall_now())
         .returning(operations.c.id)
@@ -246,10 +255,17 @@ def list_operations(session: Session, merchant_id: str, query: OperationsQuery) 
 
 def show_operation(session: Session, merchant_id: str, operation_id: str) -> OperationWithAttempts:
     row = find(session, models.Operation, merchant_id, operation_id, "operation")
+    return show_attempts(session, row)
+
+
+def show_attempts(session: Session, row: Row[Any]) -> OperationWithAttempts:
+    """An operation, with all that was signed for it."""
     transactions, attempts = table(models.ChainTx), table(models.TxAttempt)
+    carried = table(models.ChainTxOperation)
     signed = session.execute(
         select(
             attempts.c.hash,
+            attempts.c.kind,
             attempts.c.created_at,
             transactions.c.sender,
             transactions.c.nonce,
@@ -257,7 +273,8 @@ def show_operation(session: Session, merchant_id: str, operation_id: str) -> Ope
             transactions.c.block_number,
         )
         .join(transactions, transactions.c.id == attempts.c.chain_tx_id)
-        .where(transactions.c.operation_id == operation_id)
+        .join(carried, carried.c.chain_tx_id == transactions.c.id)
+        .where(carried.c.operation_id == row.id)
         .order_by(attempts.c.created_at, attempts.c.hash)
     )
     return OperationWithAttempts(
@@ -265,6 +282,7 @@ def show_operation(session: Session, merchant_id: str, operation_id: str) -> Ope
         attempts=[
             Attempt(
                 tx_hash=attempt.hash,
+                kind=attempt.kind,
                 sender=attempt.sender,
                 nonce=attempt.nonce,
                 status=attempt.status,

@@ -7,6 +7,7 @@ the goods were shipped.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from fastapi import APIRouter
@@ -47,6 +48,7 @@ from node.bridge.values import (
 )
 from node.chain.typed_data import order_hash as hash_of_terms
 from node.chain.typed_data import refund_nonce
+from node.keys import operator_name
 from node.settings import DAY
 from node.store import models
 from node.store.models import DisputeState, OperationStatus, PurchaseStatus
@@ -439,6 +441,7 @@ def _terms(
     now: int,
 ) -> dict[str, Any]:
     settings = context.settings
+    order_ref = reference("plaza/order", caller.merchant_id, request.order_id)
     fee_bps = caller.fee_bps if request.fee_bps is None else request.fee_bps
     window = caller.dispute_window if request.dispute_window is None else request.dispute_window
     authorize_before = now + (request.authorize_within or settings.authorize_within)
@@ -453,7 +456,7 @@ def _terms(
     return {
         "payer": payer,
         "payee": payee,
-        "operator": context.manifest.accounts["operator"],
+        "operator": _operator_for(context, order_ref),
         "feeReceiver": context.manifest.accounts["fee_receiver"],
         "maxAmount": request.amount,
         "minFeeBps": fee_bps,
@@ -461,8 +464,20 @@ def _terms(
         "authorizeBefore": min(authorize_before, MAX_TIME),
         "reclaimAfter": min(reclaim_after, MAX_TIME),
         "disputeWindow": window,
-        "orderRef": reference("plaza/order", caller.merchant_id, request.order_id),
+        "orderRef": order_ref,
     }
+
+
+def _operator_for(context: Context, order_ref: str) -> str:
+    """The address of the operator key that serves an order: the keys in use share them evenly."""
+    number = int(order_ref, 16) % context.settings.operators
+    return context.seed.platform(operator_name(number)).address
+
+
+def operator_of(context: Context, terms: Mapping[str, Any]) -> str:
+    """The name of the operator key that the terms of a purchase name, whether or not it is still
+    given new ones. All that is done on a purchase goes through it, and so in the order asked."""
+    return context.seed.operator_at(terms["operator"]) or "operator"
 
 
 def authorize_purchase(
@@ -532,7 +547,7 @@ def _queue_authorize(
     call = Call(
         kind="purchase.authorize",
         ref=order_hash,
-        signer="operator",
+        signer=operator_of(context, terms),
         to=context.escrow_address,
         calldata=context.escrow.encode(
             "authorizeWithSignature",
@@ -598,7 +613,7 @@ def deliver_purchase(
     call = Call(
         kind="purchase.deliver",
         ref=purchase.order_hash,
-        signer="operator",
+        signer=operator_of(context, purchase.terms),
         to=context.escrow_address,
         calldata=context.escrow.encode("confirmDelivery", contract_terms(purchase)),
     )
@@ -646,7 +661,7 @@ def release_purchase(
     call = Call(
         kind="purchase.release",
         ref=ref,
-        signer="operator",
+        signer=operator_of(context, terms),
         to=context.escrow_address,
         calldata=calldata,
         credit=(terms["payee"], net - holdback_of(session, terms["payee"], net, now)),
@@ -705,7 +720,7 @@ def void_purchase(
     call = Call(
         kind="purchase.void",
         ref=ref,
-        signer="operator",
+        signer=operator_of(context, terms),
         to=context.escrow_address,
         calldata=calldata,
         credit=(terms["payer"], amount),
@@ -749,7 +764,7 @@ def reclaim_purchase(
     call = Call(
         kind="purchase.reclaim",
         ref=ref,
-        signer="operator",
+        signer=operator_of(context, terms),
         to=context.escrow_address,
         calldata=context.escrow.encode(
             "reclaimWithSignature", terms, nonce, signed.deadline, signed.signature
@@ -823,7 +838,7 @@ def refund_purchase(
     call = Call(
         kind="purchase.refund",
         ref=nonce,
-        signer="operator",
+        signer=operator_of(context, terms),
         to=context.escrow_address,
         calldata=context.escrow.encode(
             "refundWithSignature",

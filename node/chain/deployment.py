@@ -35,7 +35,7 @@ from node.chain.engine import Engine
 from node.chain.files import replace_file
 from node.chain.roles import read_authority
 from node.chain.rpc import Rpc, RpcError
-from node.keys import PLATFORM_KEYS, Signer
+from node.keys import PLATFORM_KEYS, Signer, operator_name
 from node.settings import Settings
 
 COIN_DECIMALS = 6
@@ -170,6 +170,13 @@ async def deploy(
     if previous is not None:
         _check_same_chain(previous, engine.chain_id, genesis["hash"], settings.manifest_path)
     deployment = _Deployment(engine.rpc, engine.chain_id, signers)
+    operators = [operator_name(number) for number in range(1, settings.operators)]
+    accounts = {
+        # Operators that are no longer given new purchases still serve those they have.
+        **({} if previous is None else _operators_of(previous)),
+        **deployment.accounts,
+        **{name: signers.platform(name).address for name in operators},
+    }
     found = {name: await deployment.contract(name) for name in CONTRACTS}
     if previous is not None:
         found = {name: _keep_block(one, previous.contracts[name]) for name, one in found.items()}
@@ -184,7 +191,7 @@ async def deploy(
         coin=await deployment.coin(),
         contracts=found,
         roles=await deployment.roles(found["AccessManager"].block),
-        accounts=deployment.accounts,
+        accounts=accounts,
     )
     if manifest != previous:
         manifest.save(settings.manifest_path)
@@ -374,6 +381,12 @@ def _check_same_chain(manifest: Manifest, chain_id: int, genesis_hash: str, path
             f" {manifest.genesis_hash}, here it is {genesis_hash}. A chain in memory is lost when"
             " its node stops: start it with a new data folder"
         )
+
+
+def _operators_of(manifest: Manifest) -> dict[str, str]:
+    return {
+        name: address for name, address in manifest.accounts.items() if name.startswith("operator:")
+    }
 
 
 def _keep_block(contract: DeployedContract, earlier: DeployedContract) -> DeployedContract:

@@ -79,9 +79,14 @@ def run_or_explain(work: Coroutine[Any, Any, Result]) -> Result:
         raise click.ClickException(str(error)) from error
 
 
-def new_key(data: Path, *, merchant: str, name: str) -> MerchantKey:
-    """Make an API key in the database of a data folder, whether or not a node runs on it."""
+def new_key(data: Path, *, merchant: str, name: str, operate: bool = False) -> MerchantKey:
+    """Make an API key in the database of a data folder, whether or not a node runs on it.
+
+    Args:
+        operate: with the scope of the platform's staff.
+    """
     from node.bridge.api_keys import create_merchant_key
+    from node.bridge.auth import ALL_SCOPES, MERCHANT_SCOPES
     from node.store import Store
     from node.up import prepare
 
@@ -90,7 +95,13 @@ def new_key(data: Path, *, merchant: str, name: str) -> MerchantKey:
     store = Store(settings.store_url)
     try:
         return store.write_now(
-            lambda session: create_merchant_key(session, settings, merchant=merchant, name=name)
+            lambda session: create_merchant_key(
+                session,
+                settings,
+                merchant=merchant,
+                name=name,
+                scopes=ALL_SCOPES if operate else MERCHANT_SCOPES,
+            )
         )
     finally:
         store.close()

@@ -28,6 +28,12 @@ from node.cli.common import (
     default=None,
     help="Unix time of block 0 of a new local chain, which then keeps a time of its own.",
 )
+@click.option(
+    "--operators",
+    type=int,
+    default=None,
+    help="Operator keys that share the purchases.  [default: 1]",
+)
 @click.option("--log-level", default=None, help="debug, info, warning or error.  [default: info]")
 def up(data: Path, **flags: Any) -> None:
     """Run a node: chain, deployment, worker and bridge, until Ctrl-C.

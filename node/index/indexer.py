@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from node.chain.codec import ContractCodec
 from node.chain.deployment import Manifest
 from node.chain.rpc import Rpc
 from node.index.chain_reader import MAX_BLOCKS, ChainReader, Contracts, Head, ReadBlock
-from node.index.projections import Reverted, apply_blocks
+from node.index.projections import CANCELED, Reverted, apply_blocks
 from node.index.rollback import Rollback, prune_undo_log, roll_back
 from node.store import Store
 from node.store.ids import Ids
-from node.store.models import Block, TxAttempt
+from node.store.models import AttemptKind, Block, ChainTxOperation, TxAttempt
 
 PRUNE_EVERY_BLOCKS = 10_000
 
@@ -158,22 +158,23 @@ class Indexer:
             silent += [hash_ for hash_ in block.transactions if hash_ not in told]
         if not silent:
             return {}
-        ours = await self._store.read(
-            lambda session: session.scalars(
-                select(TxAttempt.hash).where(TxAttempt.hash.in_(silent))
-            ).all()
-        )
+        ours = await self._store.read(lambda session: _count_operations(session, silent))
+        # An empty call of the sender to itself, which people asked for, has no other log.
+        found = {hash_: CANCELED for hash_, (_, kind) in ours.items() if kind == AttemptKind.CANCEL}
+        ours = {hash_: one for hash_, one in ours.items() if hash_ not in found}
         if not ours:
-            return {}
-        outcome = await self._reader.reverted(ours)
-        reasons = await self._reader.why_reverted([hash_ for hash_ in ours if outcome[hash_]])
-        found: dict[str, Reverted] = {}
+            return found
+        outcome = await self._reader.reverted(list(ours))
+        # A batch that failed as a whole is split: its operations will tell, each alone.
+        reasons = await self._reader.why_reverted(
+            [hash_ for hash_, (operations, _) in ours.items() if outcome[hash_] and operations == 1]
+        )
         for hash_ in ours:
             if not outcome[hash_]:
                 # Its call went to an address without our contract: nothing has moved.
                 log.error("index.no_effect", tx=hash_)
                 found[hash_] = Reverted("no_effect", "mined with success, and without any effect")
-            elif (reason := reasons[hash_]) is None:
+            elif (reason := reasons.get(hash_)) is None:
                 found[hash_] = Reverted("reverted", "reverted on chain")
             else:
                 error = self._codec.decode_error(reason.data)
@@ -226,6 +227,17 @@ class Indexer:
             else:
                 high = middle
         return low
+
+
+def _count_operations(session: Session, hashes: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """How many operations each transaction carries out, of those that are ours; and its kind."""
+    counted = (
+        select(TxAttempt.hash, func.count(), TxAttempt.kind)
+        .join(ChainTxOperation, ChainTxOperation.chain_tx_id == TxAttempt.chain_tx_id)
+        .where(TxAttempt.hash.in_(hashes))
+        .group_by(TxAttempt.hash, TxAttempt.kind)
+    )
+    return {hash_: (count, kind) for hash_, count, kind in session.execute(counted)}
 
 
 def _newest_block(session: Session) -> ReadBlock | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from heapq import heappop, heappush
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -18,12 +19,14 @@ import structlog
 from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
+from node.chain.codec import ContractCodec
 from node.chain.codec import Event as Log
 from node.index.chain_reader import Contracts, ReadBlock
 from node.index.credit import Carried, CreditProjection
 from node.index.ledger import ZERO_ADDRESS, Move, moves
 from node.index.payment_requests import PaymentRequestProjection
 from node.index.rows import Rows, UndoLog, chunks
+from node.store.carrying import carried_elsewhere
 from node.store.failures import Failure, fail_operations
 from node.store.ids import Ids
 from node.store.models import (
@@ -31,6 +34,7 @@ from node.store.models import (
     AccountStatus,
     Block,
     ChainTx,
+    ChainTxOperation,
     ChainTxStatus,
     Claimable,
     Dispute,
@@ -57,6 +61,7 @@ from node.store.models import (
 log = structlog.get_logger(__name__)
 
 _accounts: Table = Account.__table__  # type: ignore[assignment]
+_carried: Table = ChainTxOperation.__table__  # type: ignore[assignment]
 _blocks: Table = Block.__table__  # type: ignore[assignment]
 _chain_txs: Table = ChainTx.__table__  # type: ignore[assignment]
 _claimables: Table = Claimable.__table__  # type: ignore[assignment]
@@ -91,19 +96,46 @@ _ORDER_TOTALS = (
 
 @dataclass(frozen=True, slots=True)
 class Reverted:
-    """Why a transaction of ours failed in its block."""
+    """Why a transaction of ours did nothing in its block.
+
+    Attributes:
+        ends_as: what becomes of the operation that it was for alone.
+    """
 
     code: str
     words: str
+    ends_as: OperationStatus = OperationStatus.FAILED
+
+
+CANCELED = Reverted(
+    "canceled",
+    "canceled by the platform's staff: its nonce was used for nothing",
+    OperationStatus.CANCELED,
+)
+
+
+class _Operation(NamedTuple):
+    """An operation that a transaction of ours carries out."""
+
+    id: str
+    kind: str
+    resource_id: str
 
 
 class _Ours(NamedTuple):
-    """A transaction of ours and the operation it carries out."""
+    """A transaction of ours: one operation, or a batch in its order."""
 
     chain_tx_id: int
-    operation_id: str
-    kind: str
-    resource_id: str
+    operations: list[_Operation]
+
+
+class _Split(NamedTuple):
+    """What a batch did not do for no fault of the operation's own: it is tried again, alone."""
+
+
+_SPLIT = _Split()
+# Of an item that its batch left too little gas. One that ran out of it has no reason at all.
+_SHORT_OF_GAS = ("InsufficientGas",)
 
 
 def apply_blocks(
@@ -124,15 +156,21 @@ def apply_blocks(
     # A failure is written right after its block, so that the undo log keeps the order of changes.
     start = 0
     for end, block in enumerate(blocks, start=1):
-        if end == len(blocks) or not reverted.keys().isdisjoint(block.transactions):
+        if end == len(blocks) or _may_fail(block, reverted):
             part = blocks[start:end]
             _Range(session, part, reverted, contracts=contracts, now=now, ids=ids).apply()
             start = end
 
 
+def _may_fail(block: ReadBlock, reverted: Mapping[str, Reverted]) -> bool:
+    return not reverted.keys().isdisjoint(block.transactions) or any(
+        event.name == "BatchItemFailed" for event in block.events
+    )
+
+
 class _Range:
-    """The projections of consecutive blocks, of which only the last may hold a reverted
-    transaction of ours."""
+    """The projections of consecutive blocks, of which only the last may hold an operation of ours
+    that failed."""
 
     def __init__(
         self,
@@ -218,10 +256,11 @@ class _Range:
 
     def apply(self) -> None:
         ours = self._find_ours()
+        # No kind of operation that goes in batches needs to be known for its logs to be understood.
         carried = {
-            hash_: Carried(one.kind, one.resource_id)
+            hash_: Carried(one.operations[0].kind, one.operations[0].resource_id)
             for hash_, one in ours.items()
-            if hash_ not in self._reverted
+            if len(one.operations) == 1 and hash_ not in self._reverted
         }
         self._read()
         self._credit.read(self._session, self._blocks, carried)
@@ -245,17 +284,19 @@ class _Range:
             rows = self._session.execute(
                 select(
                     _attempts.c.hash,
-                    _chain_txs.c.id,
-                    _chain_txs.c.operation_id,
+                    _attempts.c.chain_tx_id,
+                    _operations.c.id,
                     _operations.c.kind,
                     _operations.c.resource_id,
                 )
-                .join(_chain_txs, _attempts.c.chain_tx_id == _chain_txs.c.id)
-                .join(_operations, _operations.c.id == _chain_txs.c.operation_id)
+                .join(_carried, _carried.c.chain_tx_id == _attempts.c.chain_tx_id)
+                .join(_operations, _operations.c.id == _carried.c.operation_id)
                 .where(_attempts.c.hash.in_(chunk))
+                .order_by(_carried.c.chain_tx_id, _carried.c.position)
             )
-            for hash_, *one in rows:
-                ours[hash_] = _Ours(*one)
+            for hash_, chain_tx_id, *operation in rows:
+                one = ours.setdefault(hash_, _Ours(chain_tx_id, []))
+                one.operations.append(_Operation(*operation))
         return ours
 
     def _read(self) -> None:
@@ -769,44 +810,76 @@ class _Range:
             session.execute(insert(_events), untold)
 
     def _settle(self, ours: Mapping[str, _Ours]) -> None:
-        """Our transactions of these blocks are mined, and their operations done or failed."""
-        mined = []
-        done = []
-        failures = []
+        """Our transactions of these blocks are mined, and their operations done, failed or, where
+        a batch failed as a whole, queued again."""
+        mined: list[dict[str, Any]] = []
+        undone: list[dict[str, Any]] = []  # items of batches that succeeded
+        done: dict[str, dict[str, Any]] = {}  # by operation
+        failed: dict[str, Failure | _Split] = {}
+        places: dict[str, dict[str, Any]] = {}  # where these failed
         for block in self._blocks:
+            items = self._failed_items(block, ours)
             for index, hash_ in enumerate(block.transactions):
-                if hash_ not in ours:
+                one = ours.get(hash_)
+                if one is None:
                     continue
-                chain_tx_id, operation_id = ours[hash_][:2]
                 reverted = self._reverted.get(hash_)
                 mined.append(
                     {
-                        "_id": chain_tx_id,
+                        "_id": one.chain_tx_id,
+                        "_hash": hash_,
                         "_number": block.number,
                         "_timestamp": block.timestamp,
                         "_index": index,
                         "_succeeded": reverted is None,
                     }
                 )
-                done.append({"_id": operation_id, "_number": block.number})
-                if reverted is not None:
-                    failures.append(
-                        Failure(operation_id, reverted.code, reverted.words, cause=hash_)
-                    )
+                for position, operation in enumerate(one.operations):
+                    failure = items.get((hash_, position))
+                    if failure is not None:
+                        undone.append({"_id": one.chain_tx_id, "_position": position})
+                    elif reverted is not None:
+                        failure = _why_undone(one, operation, reverted, hash_)
+                    place = {"_id": operation.id, "_number": block.number, "_hash": hash_}
+                    if failure is None:
+                        done[operation.id] = place
+                    else:
+                        places[operation.id] = place
+                        failed[operation.id] = failure
+        if not mined:
+            self._write_undo_log()
+            return
         session = self._session
-        if mined:
+        session.execute(
+            update(_chain_txs)
+            .where(_chain_txs.c.id == bindparam("_id"))
+            .values(
+                status=ChainTxStatus.MINED,
+                tx_hash=bindparam("_hash"),
+                block_number=bindparam("_number"),
+                block_timestamp=bindparam("_timestamp"),
+                transaction_index=bindparam("_index"),
+                succeeded=bindparam("_succeeded"),
+            ),
+            mined,
+        )
+        session.execute(
+            update(_carried)
+            .where(_carried.c.chain_tx_id == bindparam("_id"))
+            .values(succeeded=bindparam("_succeeded")),
+            [{"_id": row["_id"], "_succeeded": row["_succeeded"]} for row in mined],
+        )
+        if undone:
             session.execute(
-                update(_chain_txs)
-                .where(_chain_txs.c.id == bindparam("_id"))
-                .values(
-                    status=ChainTxStatus.MINED,
-                    block_number=bindparam("_number"),
-                    block_timestamp=bindparam("_timestamp"),
-                    transaction_index=bindparam("_index"),
-                    succeeded=bindparam("_succeeded"),
-                ),
-                mined,
+                update(_carried)
+                .where(
+                    _carried.c.chain_tx_id == bindparam("_id"),
+                    _carried.c.position == bindparam("_position"),
+                )
+                .values(succeeded=False),
+                undone,
             )
+        if done:
             session.execute(
                 update(_operations)
                 .where(_operations.c.id == bindparam("_id"))
@@ -814,16 +887,81 @@ class _Range:
                     status=OperationStatus.DONE,
                     error_code=None,
                     error=None,
+                    tx_hash=bindparam("_hash"),
                     block_number=bindparam("_number"),
                     updated_at=self._now,
                 ),
-                done,
+                list(done.values()),
             )
+        if failed:
+            self._fail(failed, places)
+        self._write_undo_log()
+
+    def _failed_items(
+        self, block: ReadBlock, ours: Mapping[str, _Ours]
+    ) -> dict[tuple[str, int], Failure | _Split]:
+        """What the batches among our transactions could not do, by hash and position."""
+        found: dict[tuple[str, int], Failure | _Split] = {}
+        for event in block.events:
+            if event.name != "BatchItemFailed" or event.address != self._contracts.escrow:
+                continue
+            one = ours.get(event.transaction_hash)
+            if one is None:
+                continue
+            position, reason = event.args["index"], event.args["reason"]
+            error = _codec().decode_error(reason)
+            result: Failure | _Split = _SPLIT
+            if reason != "0x" and error.name not in _SHORT_OF_GAS:
+                operation_id = one.operations[position].id
+                cause = event.transaction_hash
+                result = Failure(operation_id, error.name, str(error), cause=cause)
+            found[event.transaction_hash, position] = result
+        return found
+
+    def _fail(
+        self, failed: Mapping[str, Failure | _Split], places: Mapping[str, dict[str, Any]]
+    ) -> None:
+        """Operations that a transaction did not do, unless another has done it or still may."""
+        settled_elsewhere = carried_elsewhere(self._session, list(failed))
+        left = {key: why for key, why in failed.items() if key not in settled_elsewhere}
+        failures = [why for why in left.values() if isinstance(why, Failure)]
         last = self._blocks[-1].number
-        for before in fail_operations(session, failures, self._now, self._ids):
+        if failures:
+            self._session.execute(
+                update(_operations)
+                .where(_operations.c.id == bindparam("_id"))
+                .values(block_number=bindparam("_number"), tx_hash=bindparam("_hash")),
+                [places[failure.operation_id] for failure in failures],
+            )
+        for before in fail_operations(self._session, failures, self._now, self._ids):
             self._undo.add(last, before.table, before.id, before.columns)
+        split = [key for key, why in left.items() if isinstance(why, _Split)]
+        for chunk in chunks(split):
+            self._session.execute(
+                update(_operations)
+                .where(_operations.c.id.in_(chunk))
+                .values(status=OperationStatus.QUEUED, alone=True, updated_at=self._now)
+            )
+        if split:
+            log.info("index.batch_split", operations=len(split))
+
+    def _write_undo_log(self) -> None:
         if self._undo.entries:
-            session.execute(insert(_undo_log), self._undo.entries)
+            self._session.execute(insert(_undo_log), self._undo.entries)
+
+
+def _why_undone(
+    one: _Ours, operation: _Operation, reverted: Reverted, hash_: str
+) -> Failure | _Split:
+    if len(one.operations) > 1 and reverted is not CANCELED:
+        return _SPLIT
+    code, words, status = reverted.code, reverted.words, reverted.ends_as
+    return Failure(operation.id, code, words, cause=hash_, status=status)
+
+
+@cache
+def _codec() -> ContractCodec:
+    return ContractCodec("PurchaseEscrow")
 
 
 def account_status(member: Mapping[str, Any], timestamp: int) -> AccountStatus:

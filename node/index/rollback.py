@@ -24,6 +24,7 @@ from node.store.models import (
     Base,
     Block,
     ChainTx,
+    ChainTxOperation,
     ChainTxStatus,
     EscrowOrder,
     EvidenceLog,
@@ -43,6 +44,7 @@ UNDO_BLOCKS = 50_000
 log = structlog.get_logger(__name__)
 
 _blocks: Table = Block.__table__  # type: ignore[assignment]
+_carried: Table = ChainTxOperation.__table__  # type: ignore[assignment]
 _chain_txs: Table = ChainTx.__table__  # type: ignore[assignment]
 _evidence_logs: Table = EvidenceLog.__table__  # type: ignore[assignment]
 _ledger: Table = LedgerEntry.__table__  # type: ignore[assignment]
@@ -86,8 +88,8 @@ def roll_back(session: Session, to_block: int, now: int) -> Rollback:
             " can be taken back: start over with a new database"
         )
     _restore(session, to_block)
-    resent = session.execute(
-        select(_chain_txs.c.id, _chain_txs.c.operation_id).where(
+    resent = session.scalars(
+        select(_chain_txs.c.id).where(
             _chain_txs.c.status == ChainTxStatus.MINED, _chain_txs.c.block_number > to_block
         )
     ).all()
@@ -95,12 +97,25 @@ def roll_back(session: Session, to_block: int, now: int) -> Rollback:
         # Block number, time and index stay: they say in which order, and when, to send again.
         session.execute(
             update(_chain_txs)
-            .where(_chain_txs.c.id.in_([chain_tx_id for chain_tx_id, _ in chunk]))
+            .where(_chain_txs.c.id.in_(chunk))
             .values(status=ChainTxStatus.SIGNED, succeeded=None)
         )
         session.execute(
+            update(_carried).where(_carried.c.chain_tx_id.in_(chunk)).values(succeeded=None)
+        )
+    for chunk in chunks(resent):
+        # One that a transaction below has done stays done.
+        kept = _carried.alias("kept")
+        session.execute(
             update(_operations)
-            .where(_operations.c.id.in_([operation_id for _, operation_id in chunk]))
+            .where(
+                _operations.c.id.in_(
+                    select(_carried.c.operation_id).where(_carried.c.chain_tx_id.in_(chunk))
+                ),
+                ~select(kept.c.position)
+                .where(kept.c.operation_id == _operations.c.id, kept.c.succeeded.is_(True))
+                .exists(),
+            )
             .values(
                 status=OperationStatus.SUBMITTED,
                 block_number=None,

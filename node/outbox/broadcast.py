@@ -1,9 +1,10 @@
 """Signed bytes go to the network, and go again until a block holds them.
 
 An answer to a broadcast decides nothing: "already known", "nonce too low", "underpriced", no answer
-at all. What counts is what the chain says of the transaction's hash. Only where the chain has used
-the nonce and does not know the hash, seen several times over, somebody else has signed with our
-key: a *conflict*, that people must look at. Nothing is ever signed anew for an operation.
+at all. What counts is what the chain says of the transaction's hash; or of its hashes, where people
+have asked for a replacement or a cancellation (node.outbox.requests). Only where the chain has used
+the nonce and knows none of them, seen several times over, somebody else has signed with our key: a
+*conflict*, that people must look at. Nothing is ever signed anew for an operation by itself.
 
 **When the chain went back** (a development chain that came back from an older snapshot), the
 transactions that the lost blocks held are sent again, the same bytes in the order of the lost
@@ -31,8 +32,10 @@ from sqlalchemy.orm import Session
 from node.chain.engine import ChainTimeError, Engine
 from node.chain.rpc import Rpc, RpcError, RpcUnavailable
 from node.store import Store
+from node.store.carrying import carried_elsewhere
 from node.store.models import (
     ChainTx,
+    ChainTxOperation,
     ChainTxStatus,
     Operation,
     OperationStatus,
@@ -53,12 +56,12 @@ class Signed:
     """One stored transaction that no canonical block holds."""
 
     chain_tx_id: int
-    operation_id: str
     sender: str
     nonce: int
     hash: str
     raw: str
     first_mined_at: int | None  # time of the lost block that held it
+    hashes: tuple[str, ...]  # of all that was ever signed for this nonce; `hash` is what is sent
 
 
 class Broadcaster:
@@ -168,16 +171,20 @@ class Broadcaster:
             )
         )
         self._next_nonces = used
-        receipts = await self._ask(
-            [("eth_getTransactionReceipt", [transaction.hash]) for transaction in transactions]
-        )
+        asked = [(one.chain_tx_id, hash_) for one in transactions for hash_ in one.hashes]
+        receipts = await self._ask([("eth_getTransactionReceipt", [hash_]) for _, hash_ in asked])
+        mined = {
+            chain_tx_id
+            for (chain_tx_id, _), receipt in zip(asked, receipts, strict=True)
+            if receipt is not None
+        }
         now = time.monotonic()
         unmined: list[Signed] = []
-        for transaction, receipt in zip(transactions, receipts, strict=True):
+        for transaction in transactions:
             key = transaction.chain_tx_id
-            if receipt is not None or used[transaction.sender] <= transaction.nonce:
+            if key in mined or used[transaction.sender] <= transaction.nonce:
                 self._sightings.pop(key, None)
-                if receipt is None:
+                if key not in mined:
                     unmined.append(transaction)
                 else:  # the indexer's to tell
                     self._sent_at[key] = now
@@ -255,10 +262,16 @@ class Broadcaster:
                 )
                 .values(status=ChainTxStatus.CONFLICT)
             )
+            theirs = session.scalars(
+                select(ChainTxOperation.operation_id).where(
+                    ChainTxOperation.chain_tx_id == transaction.chain_tx_id
+                )
+            ).all()
+            lost = set(theirs) - carried_elsewhere(session, theirs)
             session.execute(
                 update(Operation)
                 .where(
-                    Operation.id == transaction.operation_id,
+                    Operation.id.in_(lost),
                     Operation.status == OperationStatus.SUBMITTED,
                 )
                 .values(
@@ -278,7 +291,6 @@ class Broadcaster:
         await self._store.write(write)
         log.error(
             "outbox.conflict",
-            operation=transaction.operation_id,
             sender=transaction.sender,
             nonce=transaction.nonce,
             tx=transaction.hash,
@@ -294,14 +306,13 @@ def _read_signed(session: Session) -> list[Signed]:
     rows = session.execute(
         select(
             ChainTx.id,
-            ChainTx.operation_id,
             ChainTx.sender,
             ChainTx.nonce,
             TxAttempt.hash,
             TxAttempt.raw,
             ChainTx.block_timestamp,
         )
-        .join(TxAttempt, TxAttempt.chain_tx_id == ChainTx.id)
+        .join(TxAttempt, TxAttempt.hash == ChainTx.tx_hash)
         .where(ChainTx.status == ChainTxStatus.SIGNED)
         .order_by(
             ChainTx.block_number.is_(None),
@@ -310,4 +321,12 @@ def _read_signed(session: Session) -> list[Signed]:
             ChainTx.id,
         )
     ).all()
-    return [Signed(*row) for row in rows]
+    others = session.execute(
+        select(TxAttempt.chain_tx_id, TxAttempt.hash)
+        .join(ChainTx, ChainTx.id == TxAttempt.chain_tx_id)
+        .where(ChainTx.status == ChainTxStatus.SIGNED, TxAttempt.hash != ChainTx.tx_hash)
+    ).all()
+    hashes: dict[int, list[str]] = {}
+    for chain_tx_id, hash_ in others:
+        hashes.setdefault(chain_tx_id, []).append(hash_)
+    return [Signed(*row, hashes=(row.hash, *hashes.get(row.id, ()))) for row in rows]

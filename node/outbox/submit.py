@@ -2,8 +2,10 @@
 
 A round takes a window of the queue, the oldest first:
 
-1. `eth_call` of each, from its own sender: a doomed operation burns no nonce.
-2. The survivors get consecutive nonces and are signed.
+1. `eth_call` of each, from its own sender: a doomed operation burns no nonce. Where several of one
+   kind wait, their batch is called instead (node.outbox.batches); those it could not do are called
+   alone.
+2. The survivors get consecutive nonces and are signed, a batch as one transaction.
 3. One transaction stores nonces, bytes and hashes, if the senders are still ours and the operations
    still queued; otherwise nothing of the round is kept, and its bytes were never seen by anybody.
 4. The stored bytes are broadcast.
@@ -14,6 +16,9 @@ unsettled when the operation was simulated, and the chain has all blocks we have
 the operation stays queued and is simulated again as blocks come in, for at most `PATIENCE_SECONDS`
 after its first refusal. A refusal for being too early is waited out as long. Trouble with the
 chain's JSON-RPC is no refusal at all.
+
+**The order of the queue** is kept between operations on one resource, and around what changes an
+account's standing: a batch never moves an operation ahead of these.
 
 **Who signs.** Workers lead for a sender by the lease in its row of `senders`. The lease keeps two
 workers out of each other's way; what makes a nonce unique is step 3, which takes the nonce only
@@ -34,13 +39,16 @@ from sqlalchemy.orm import Session
 from node.chain.codec import ContractCodec
 from node.chain.rpc import Rpc, RpcError
 from node.keys import SealedSeed, SeedError, Signer
+from node.outbox.batches import BatchKind, find_batch_kinds
 from node.outbox.broadcast import Signed
 from node.store import Store
 from node.store.failures import Failure, fail_operations
 from node.store.ids import Ids
 from node.store.models import (
+    AttemptKind,
     Block,
     ChainTx,
+    ChainTxOperation,
     ChainTxStatus,
     Operation,
     OperationStatus,
@@ -100,6 +108,7 @@ log = structlog.get_logger(__name__)
 
 _operations: Table = Operation.__table__  # type: ignore[assignment]
 _chain_txs: Table = ChainTx.__table__  # type: ignore[assignment]
+_carried: Table = ChainTxOperation.__table__  # type: ignore[assignment]
 _attempts: Table = TxAttempt.__table__  # type: ignore[assignment]
 _senders: Table = Sender.__table__  # type: ignore[assignment]
 
@@ -108,13 +117,40 @@ _senders: Table = Sender.__table__  # type: ignore[assignment]
 class _Queued:
     id: str
     kind: str
+    resource_id: str
     signer: str
     to: str
     calldata: str
+    alone: bool
 
-    def call(self, sender: str) -> dict[str, str]:
+    def call(self) -> _Call:
         gas = GAS_LIMITS.get(self.kind, DEFAULT_GAS_LIMIT)
-        return {"from": sender, "to": self.to, "data": self.calldata, "gas": hex(gas)}
+        return _Call((self,), self.to, self.calldata, gas)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What a transaction does: one operation, or a batch of them in this order."""
+
+    operations: tuple[_Queued, ...]
+    to: str
+    calldata: str
+    gas: int
+
+
+@dataclass(slots=True)
+class _Group:
+    """Operations that may go in one batch."""
+
+    kind: BatchKind
+    first: int  # where in the round
+    operations: list[_Queued]
+
+    def call(self, simulated: int) -> _Call:
+        """Their batch, with the gas limit of the batch that was simulated."""
+        calldata = self.kind.encode([operation.calldata for operation in self.operations])
+        to = self.operations[0].to
+        return _Call(tuple(self.operations), to, calldata, self.kind.gas(simulated))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +183,7 @@ class _Lane:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    operation: _Queued
+    call: _Call
     sender: str
     nonce: int
     hash: str
@@ -186,6 +222,8 @@ class Submitter:
         self._codec = ContractCodec("PurchaseEscrow")
         self._lanes: dict[str, _Lane] = {}
         self._waiting: dict[str, _Waiting] = {}
+        self._batch_kinds = find_batch_kinds()
+        self._block_gas_limit = 0  # of the chain; 0 before it was asked for
 
     async def round(self) -> int:
         """Carry the front of the queue on; return how many operations left the queue.
@@ -207,22 +245,21 @@ class Submitter:
             for operation in due
             if operation.id in signers and signers[operation.id].address in self._lanes
         ]
-        passed = await self._simulate(due, signers, queue, failures)
+        calls = await self._simulate(due, signers, queue, failures)
         if failures and not await self._is_canonical(queue):
             log.info("outbox.chain_went_back", indexed_block=queue.indexed_block)
             return 0
-        ready = self._sign(passed, signers, queue.in_flight)
+        ready = self._sign(calls, signers, queue.in_flight)
         if not ready and not failures:
             return 0
         signed = await self._store.write(lambda session: self._commit(session, ready, failures))
         if signed is None:
             self._lanes.clear()
-            log.warning("outbox.round_discarded", operations=len(ready))
+            log.warning("outbox.round_discarded", transactions=len(ready))
             return 0
-        for operation_id in (
-            *(item.operation.id for item in ready),
-            *(failure.operation_id for failure in failures),
-        ):
+        left = [operation.id for item in ready for operation in item.call.operations]
+        left += [failure.operation_id for failure in failures]
+        for operation_id in left:
             self._waiting.pop(operation_id, None)
         for failure in failures:
             log.info("outbox.refused", operation=failure.operation_id, error=failure.words)
@@ -230,7 +267,7 @@ class Submitter:
             for item in ready:
                 self._lanes[item.sender].next_nonce = item.nonce + 1
             await self._broadcast(signed)
-        return len(ready) + len(failures)
+        return len(left)
 
     async def _is_canonical(self, queue: _Queue) -> bool:
         """Whether the chain still has the last block that was indexed.
@@ -261,7 +298,15 @@ class Submitter:
     def _read_queue(self, session: Session) -> _Queue:
         columns = _operations.c
         rows = session.execute(
-            select(columns.id, columns.kind, columns.signer, columns.to_address, columns.calldata)
+            select(
+                columns.id,
+                columns.kind,
+                columns.resource_id,
+                columns.signer,
+                columns.to_address,
+                columns.calldata,
+                columns.alone,
+            )
             .where(columns.status == OperationStatus.QUEUED)
             .order_by(columns.id)
             .limit(ROUND_SIZE + len(self._waiting))
@@ -299,16 +344,12 @@ class Submitter:
         signers: dict[str, Signer] = {}
         for operation in operations:
             try:
-                signers[operation.id] = self._signer(operation.signer)
+                signers[operation.id] = self._seed.signer(operation.signer)
             except (SeedError, ValueError) as error:
                 failures.append(
                     Failure(operation.id, "UnknownSigner", str(error), cause=operation.id)
                 )
         return signers
-
-    def _signer(self, name: str) -> Signer:
-        branch, _, index = name.partition(":")
-        return self._seed.managed(int(index)) if branch == "managed" else self._seed.platform(name)
 
     # --------------------------------------------------------------------------- leading
 
@@ -369,6 +410,44 @@ class Submitter:
             sender: max(counts[2 * index : 2 * index + 2]) for index, sender in enumerate(senders)
         }
 
+    # ------------------------------------------------------------------------ coalescing
+
+    async def _coalesce(
+        self, operations: Sequence[_Queued], signers: Mapping[str, Signer]
+    ) -> list[_Group]:
+        """Put together what may go in batches; who is left over goes alone."""
+        open_: dict[tuple[str, ...], _Group] = {}
+        groups: list[_Group] = []
+        last_of: dict[str, int] = {}  # the last operation of each resource so far
+        for position, operation in enumerate(operations):
+            earlier = last_of.get(operation.resource_id, -1)
+            last_of[operation.resource_id] = position
+            kind = self._batch_kinds.get(operation.calldata[:10])
+            if kind is None and operation.kind.startswith("account."):
+                open_.clear()  # an account's standing changes here for all that follow
+            arguments = operation.calldata[10:]
+            if kind is None or operation.alone or not kind.fits(arguments):
+                continue
+            sender = signers[operation.id].address
+            key = (kind.selector, sender, operation.to, kind.shared(arguments))
+            group = open_.get(key)
+            if (
+                group is not None
+                and earlier < group.first
+                and len(group.operations) < (await self._most_items(kind))
+            ):
+                group.operations.append(operation)
+                continue
+            open_[key] = group = _Group(kind, position, [operation])
+            groups.append(group)
+        return [group for group in groups if len(group.operations) > 1]
+
+    async def _most_items(self, kind: BatchKind) -> int:
+        if not self._block_gas_limit:
+            block = await self._rpc.call("eth_getBlockByNumber", "latest", False)
+            self._block_gas_limit = int(block["gasLimit"], 16)
+        return kind.most(self._block_gas_limit)
+
     # ------------------------------------------------------------------------ simulating
 
     async def _simulate(
@@ -377,11 +456,11 @@ class Submitter:
         signers: Mapping[str, Signer],
         queue: _Queue,
         failures: list[Failure],
-    ) -> list[_Queued]:
-        """Return those that would succeed; add those finally refused to the failures."""
+    ) -> list[_Call]:
+        """Return the calls that would succeed; add operations finally refused to the failures."""
         if not operations:
             return []
-        answers = await self._call(operations, signers, "latest")
+        batches, answers = await self._call_all(operations, signers, queue)
         # Whether a refusal is final is asked of the next block: deadlines go by its time, which may
         # be much later than the last block's.
         again = [
@@ -392,6 +471,20 @@ class Submitter:
         ]
         if again:
             answers |= await self._call(again, signers, "pending")
+        passed = self._judge(answers, queue, failures)
+        calls: list[_Call] = []
+        for operation in passed:
+            batch = batches.get(operation.id)
+            if batch is None:
+                calls.append(operation.call())
+            elif batch.operations[0] is operation:
+                calls.append(batch)
+        return calls
+
+    def _judge(
+        self, answers: Mapping[str, Any], queue: _Queue, failures: list[Failure]
+    ) -> list[_Queued]:
+        """Return whom the answers let pass; add those finally refused to the failures."""
         now = time.monotonic()
         refused_before = {failure.operation_id for failure in failures}
         passed: list[_Queued] = []
@@ -424,30 +517,109 @@ class Submitter:
                 earlier_settled = False
         return passed
 
+    async def _call_all(
+        self, operations: Sequence[_Queued], signers: Mapping[str, Signer], queue: _Queue
+    ) -> tuple[dict[str, _Call], dict[str, Any]]:
+        """Call batches and single operations, and alone those of a batch that failed in it.
+
+        Returns:
+            The batches to sign, by the ids of their operations, and the answer to each operation;
+            None to one that is to wait.
+        """
+        groups = await self._coalesce(operations, signers)
+        batches, answers = await self._call_together(operations, groups, signers)
+        crowded = {id_ for id_, answer in answers.items() if answer is None}
+        alone = [one for one in operations if one.id not in answers or one.id in crowded]
+        if alone:
+            answers |= await self._call(alone, signers, "latest")
+        now = time.monotonic()
+        for id_ in crowded:
+            # What is well alone, and not beside the others, may have to come after these: it is
+            # asked again when they are mined. The second time it goes alone.
+            if not isinstance(answers[id_], RpcError) and id_ not in self._waiting:
+                self._waiting[id_] = _Waiting(now, now, queue.indexed_block)
+                answers[id_] = None
+        return batches, answers
+
+    async def _call_together(
+        self,
+        operations: Sequence[_Queued],
+        groups: Sequence[_Group],
+        signers: Mapping[str, Signer],
+    ) -> tuple[dict[str, _Call], dict[str, Any]]:
+        """Call the batches, and in the same request who is in none.
+
+        Returns:
+            The batches to sign, by the ids of their operations, and what is known of operations:
+            None of one that failed beside the others, nothing of one whose batch failed as a whole.
+        """
+        grouped = {operation.id for group in groups for operation in group.operations}
+        single = [operation for operation in operations if operation.id not in grouped]
+        together = [group.call(len(group.operations)) for group in groups]
+        calls = [*together, *(operation.call() for operation in single)]
+        found = await self._ask(calls, signers, "latest")
+        answers: dict[str, Any] = {
+            operation.id: answer
+            for operation, answer in zip(single, found[len(together) :], strict=True)
+        }
+        batches: dict[str, _Call] = {}
+        for group, call, answer in zip(groups, together, found, strict=False):
+            size = len(call.operations)
+            done = None if isinstance(answer, RpcError) else group.kind.read(answer, size)
+            if done is None:
+                continue  # each is called alone: that tells the one it was
+            passed = [one for one, well in zip(call.operations, done, strict=True) if well]
+            crowded = [one for one, well in zip(call.operations, done, strict=True) if not well]
+            answers |= dict.fromkeys([operation.id for operation in crowded])
+            if len(passed) < 2:
+                continue
+            # With the gas limit of the whole batch: what is left out uses none of it.
+            batch = _Group(group.kind, group.first, passed).call(size) if crowded else call
+            for operation in passed:
+                batches[operation.id], answers[operation.id] = batch, "0x"
+        return batches, answers
+
     async def _call(
         self, operations: Sequence[_Queued], signers: Mapping[str, Signer], block: str
     ) -> dict[str, Any | RpcError]:
-        answers = await self._rpc.batch(
+        calls = [operation.call() for operation in operations]
+        answers = await self._ask(calls, signers, block)
+        return {operation.id: answer for operation, answer in zip(operations, answers, strict=True)}
+
+    async def _ask(
+        self, calls: Sequence[_Call], signers: Mapping[str, Signer], block: str
+    ) -> list[Any | RpcError]:
+        return await self._rpc.batch(
             [
-                ("eth_call", [operation.call(signers[operation.id].address), block])
-                for operation in operations
+                (
+                    "eth_call",
+                    [
+                        {
+                            "from": signers[call.operations[0].id].address,
+                            "to": call.to,
+                            "data": call.calldata,
+                            "gas": hex(call.gas),
+                        },
+                        block,
+                    ],
+                )
+                for call in calls
             ]
         )
-        return {operation.id: answer for operation, answer in zip(operations, answers, strict=True)}
 
     # --------------------------------------------------------------------------- signing
 
     def _sign(
         self,
-        operations: Sequence[_Queued],
+        calls: Sequence[_Call],
         signers: Mapping[str, Signer],
         in_flight: Mapping[str, int],
     ) -> list[_Ready]:
         nonces = {sender: lane.next_nonce for sender, lane in self._lanes.items()}
         room = {sender: MAX_IN_FLIGHT - in_flight.get(sender, 0) for sender in nonces}
         ready: list[_Ready] = []
-        for operation in operations:
-            signer = signers[operation.id]
+        for call in calls:
+            signer = signers[call.operations[0].id]
             sender = signer.address
             if room[sender] <= 0:
                 continue
@@ -458,14 +630,14 @@ class Submitter:
                 {
                     "chainId": self._chain_id,
                     "nonce": nonce,
-                    "to": operation.to,
-                    "data": operation.calldata,
-                    "gas": GAS_LIMITS.get(operation.kind, DEFAULT_GAS_LIMIT),
+                    "to": call.to,
+                    "data": call.calldata,
+                    "gas": call.gas,
                     "maxFeePerGas": 0,
                     "maxPriorityFeePerGas": 0,
                 }
             )
-            ready.append(_Ready(operation, sender, nonce, signed.hash, "0x" + signed.raw.hex()))
+            ready.append(_Ready(call, sender, nonce, signed.hash, "0x" + signed.raw.hex()))
         return ready
 
     def _commit(
@@ -493,7 +665,8 @@ class Submitter:
             for address, nonce, owner, until in rows
             if nonce == first_nonces[address] and owner == self._owner and until > now
         }
-        wanted = [item.operation.id for item in ready] + [f.operation_id for f in failures]
+        wanted = [operation.id for item in ready for operation in item.call.operations]
+        wanted += [failure.operation_id for failure in failures]
         queued = session.scalars(
             select(_operations.c.id)
             .where(_operations.c.id.in_(wanted), _operations.c.status == OperationStatus.QUEUED)
@@ -510,20 +683,29 @@ class Submitter:
             insert(_chain_txs).returning(_chain_txs.c.id, sort_by_parameter_order=True),
             [
                 {
-                    "operation_id": item.operation.id,
                     "sender": item.sender,
                     "nonce": item.nonce,
                     "status": ChainTxStatus.SIGNED,
+                    "tx_hash": item.hash,
                 }
                 for item in ready
             ],
         ).all()
+        session.execute(
+            insert(_carried),
+            [
+                {"chain_tx_id": chain_tx_id, "position": position, "operation_id": operation.id}
+                for chain_tx_id, item in zip(chain_tx_ids, ready, strict=True)
+                for position, operation in enumerate(item.call.operations)
+            ],
+        )
         session.execute(
             insert(_attempts),
             [
                 {
                     "hash": item.hash,
                     "chain_tx_id": chain_tx_id,
+                    "kind": AttemptKind.CALL,
                     "raw": item.raw,
                     "created_at": seconds,
                 }
@@ -536,7 +718,11 @@ class Submitter:
             .values(
                 status=OperationStatus.SUBMITTED, tx_hash=bindparam("_hash"), updated_at=seconds
             ),
-            [{"_id": item.operation.id, "_hash": item.hash} for item in ready],
+            [
+                {"_id": operation.id, "_hash": item.hash}
+                for item in ready
+                for operation in item.call.operations
+            ],
         )
         for sender, nonce in next_nonces.items():
             session.execute(
@@ -545,12 +731,12 @@ class Submitter:
         return [
             Signed(
                 chain_tx_id=chain_tx_id,
-                operation_id=item.operation.id,
                 sender=item.sender,
                 nonce=item.nonce,
                 hash=item.hash,
                 raw=item.raw,
                 first_mined_at=None,
+                hashes=(item.hash,),
             )
             for chain_tx_id, item in zip(chain_tx_ids, ready, strict=True)
         ]

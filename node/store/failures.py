@@ -62,12 +62,14 @@ class Failure:
         words: the same for people, with actual and expected values.
         cause: what makes telling it unique: the transaction hash, or the operation's id where
             there never was a transaction.
+        status: how the operation ends; its resource is told the same either way.
     """
 
     operation_id: str
     code: str
     words: str
     cause: str
+    status: OperationStatus = OperationStatus.FAILED
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def fail_operations(
             update(Operation)
             .where(Operation.id == operation_id)
             .values(
-                status=OperationStatus.FAILED,
+                status=failure.status,
                 error_code=failure.code[:64],
                 error=failure.words,
                 updated_at=now,

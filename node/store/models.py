@@ -4,7 +4,8 @@ merchants, api_keys            who may ask
 accounts … statements          what was asked for (resources), and what was said in disputes
 payment_requests, sales_facts  what is to be paid to whom, and what the shop says of its orders
 idempotency_keys               which request asked for it
-operations → chain_txs         how it is carried out (written by the bridge, then the outbox)
+operations → chain_txs         how it is carried out, alone or in batches (by the bridge, then the
+                               outbox)
 blocks … lenders               what the chain says (written by the indexer alone)
 undo_log                       how to take back what a rolled-back block said
 last_reconciliation            what the last comparison of chain and database found
@@ -560,7 +561,7 @@ class Operation(Base):
     attempt: Mapped[int] = mapped_column(default=1)
     resource_type: Mapped[str] = mapped_column(String(24))
     resource_id: Mapped[str] = mapped_column(String(40))
-    signer: Mapped[str] = mapped_column(String(40))  # "operator", "treasury", "managed:17"
+    signer: Mapped[str] = mapped_column(String(40))  # "operator:2", "treasury", "managed:17"
     to_address: Mapped[str] = mapped_column(String(42))
     calldata: Mapped[str] = mapped_column(Text)
     # Coin this takes from an account once it lands: counts against what is available until then.
@@ -576,6 +577,10 @@ class Operation(Base):
     block_number: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[int] = mapped_column(BigInteger)
     updated_at: Mapped[int] = mapped_column(BigInteger)
+    # A transaction for it was signed once and settled nothing (a batch that failed as a whole, a
+    # conflict that people have looked at): it goes into no batch again, and cannot be canceled, as
+    # those bytes are out in the world.
+    alone: Mapped[bool] = mapped_column(default=False)
 
 
 class Sender(Base):
@@ -593,10 +598,14 @@ class ChainTxStatus(StrEnum):
     SIGNED = "signed"  # its bytes are stored, and may be on the network
     MINED = "mined"
     CONFLICT = "conflict"
+    RESOLVED = "resolved"  # a conflict that people have looked at
 
 
 class ChainTx(Base):
-    """A nonce taken for an operation. The row exists before anything is broadcast."""
+    """A nonce taken for one operation, or for a batch of them (`chain_tx_operations`).
+
+    The row exists before anything is broadcast.
+    """
 
     __tablename__ = "chain_txs"
     __table_args__ = (
@@ -605,10 +614,11 @@ class ChainTx(Base):
     )
 
     id: Mapped[int] = mapped_column(Sequence64, primary_key=True, autoincrement=True)
-    operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id"), index=True)
     sender: Mapped[str] = mapped_column(String(42))
     nonce: Mapped[int] = mapped_column(BigInteger)
     status: Mapped[str] = mapped_column(String(16))
+    # Which of its attempts is sent: the newest or, once one was mined, that one for good.
+    tx_hash: Mapped[str] = mapped_column(String(66))
     # Where it was mined: kept when the chain goes back, so that it can be sent again in order
     # and, on a development chain, at the time of its first block.
     block_number: Mapped[int | None] = mapped_column(BigInteger)
@@ -617,15 +627,73 @@ class ChainTx(Base):
     succeeded: Mapped[bool | None]
 
 
+class ChainTxOperation(Base):
+    """An operation that a chain transaction carries out, and whether it did.
+
+    An operation may be in several transactions over time (see `Operation.alone`): it is done when
+    any of them has done it.
+    """
+
+    __tablename__ = "chain_tx_operations"
+
+    chain_tx_id: Mapped[int] = mapped_column(ForeignKey("chain_txs.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)  # in the batch, from 0
+    operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id"), index=True)
+    succeeded: Mapped[bool | None]  # None: in no canonical block
+
+
+class AttemptKind(StrEnum):
+    CALL = "call"
+    REPLACEMENT = "replacement"  # the same call with another gas limit
+    CANCEL = "cancel"  # an empty call of the sender to itself: uses up the nonce
+
+
 class TxAttempt(Base):
-    """The signed bytes of a chain transaction; the same bytes are sent again, never others."""
+    """The signed bytes of a chain transaction; the same bytes are sent again, never others.
+
+    Others for the same nonce are signed only where people ask for it. Whichever is mined decides.
+    """
 
     __tablename__ = "tx_attempts"
 
     hash: Mapped[str] = mapped_column(String(66), primary_key=True)
     chain_tx_id: Mapped[int] = mapped_column(ForeignKey("chain_txs.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16), default=AttemptKind.CALL)
     raw: Mapped[str] = mapped_column(Text)
     created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class OutboxAction(StrEnum):
+    REBROADCAST = "rebroadcast"
+    CANCEL = "cancel"
+    REPLACE = "replace"
+    RETRY = "retry"  # an operation in conflict
+
+
+class OutboxRequestStatus(StrEnum):
+    PENDING = "pending"
+    DONE = "done"  # the outbox did its part; what comes of it the chain decides
+    REFUSED = "refused"
+
+
+class OutboxRequest(Base):
+    """What the platform's staff asks of the outbox: written by the bridge, carried out by the
+    worker, which alone speaks to the chain. Kept for good, as who did what."""
+
+    __tablename__ = "outbox_requests"
+    __table_args__ = (Index("ix_outbox_requests_status", "status", "id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    action: Mapped[str] = mapped_column(String(16))
+    # Of a transaction or, to retry, of an operation.
+    chain_tx_id: Mapped[int | None] = mapped_column(ForeignKey("chain_txs.id"), index=True)
+    operation_id: Mapped[str | None] = mapped_column(ForeignKey("operations.id"), index=True)
+    gas_limit: Mapped[int | None] = mapped_column(BigInteger)  # of a replacement
+    status: Mapped[str] = mapped_column(String(16))
+    answer: Mapped[str | None] = mapped_column(Text)  # why it was refused
+    requested_by: Mapped[str] = mapped_column(ForeignKey("api_keys.id"))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    finished_at: Mapped[int | None] = mapped_column(BigInteger)
 
 
 # ----------------------------------------------------------------------- what the chain says

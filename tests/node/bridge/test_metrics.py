@@ -141,7 +141,7 @@ async def test_the_outbox_the_index_and_the_books_are_shown(desk: Desk, shop: Cl
         updated_at=now - 7200,
     )
     signed = [
-        ChainTx(operation_id=ids[n], sender="0x1", nonce=n, status=status)
+        ChainTx(sender="0x1", nonce=n, status=status, tx_hash=f"0x{n}")
         for n, status in ((1, "signed"), (2, "signed"), (3, "mined"))
     ]
     block = Block(number=7, hash="0x7", parent_hash="0x6", timestamp=CHAIN_NOW - 30)

@@ -13,6 +13,7 @@ from node.store.models import (
     Account,
     Base,
     ChainTx,
+    ChainTxOperation,
     ChainTxStatus,
     Event,
     MoveStatus,
@@ -42,7 +43,7 @@ PROJECTIONS = (
     "lenders",
 )
 RESOURCES = ("accounts", "topups", "redemptions", "transfers", "purchases")
-EXECUTION = ("operations", "chain_txs")
+EXECUTION = ("operations", "chain_txs", "chain_tx_operations")
 # Row numbers and wall-clock times say nothing of the chain.
 _IGNORED = {
     "ledger_entries": {"id"},
@@ -106,7 +107,7 @@ def unindexed_copy(platform: Platform, source: Store, path: Path) -> Store:
         for name in copied:
             if rows[name]:
                 session.execute(insert(Base.metadata.tables[name]), rows[name])
-        signed = select(ChainTx.operation_id)
+        signed = select(ChainTxOperation.operation_id)
         session.execute(
             update(Operation)
             .where(Operation.id.in_(signed))
@@ -123,6 +124,7 @@ def unindexed_copy(platform: Platform, source: Store, path: Path) -> Store:
                 succeeded=None,
             )
         )
+        session.execute(update(ChainTxOperation).values(succeeded=None))
         refused = select(Operation.resource_id).where(Operation.id.not_in(signed))
         for model in (Account, TopUp, Redemption, Transfer):
             table: Table = model.__table__  # type: ignore[assignment]
@@ -141,11 +143,11 @@ def unindexed_copy(platform: Platform, source: Store, path: Path) -> Store:
 
 
 def hashes(store: Store) -> dict[str, str]:
-    """The transaction hash of every operation signed: one each."""
+    """The transaction hash of every operation signed: one each, of its own or of its batch."""
     rows = store.read_now(
         lambda session: session.execute(
-            select(ChainTx.operation_id, TxAttempt.hash).join(
-                TxAttempt, TxAttempt.chain_tx_id == ChainTx.id
+            select(ChainTxOperation.operation_id, TxAttempt.hash).join(
+                TxAttempt, TxAttempt.chain_tx_id == ChainTxOperation.chain_tx_id
             )
         ).all()
     )

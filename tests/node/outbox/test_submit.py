@@ -21,7 +21,7 @@ from node.store.models import (
     Sender,
     Transfer,
 )
-from tests.node.platform import COIN, Platform, Shop, WithRpc, Worker
+from tests.node.platform import COIN, MEMBER_UNTIL, Platform, Shop, WithRpc, Worker
 
 
 def operation_of(shop: Shop, resource: Any) -> Operation:
@@ -116,8 +116,8 @@ async def test_a_sender_starts_at_the_chains_nonce_and_counts_by_itself_from_the
 ) -> None:
     operator = platform.seed.platform("operator")
     await platform.send(operator, platform.coin_address, platform.coin.encode("decimals"))
-    for _ in range(3):
-        shop.account()
+    for n in range(3):
+        shop.account(member_until=MEMBER_UNTIL + n)  # so that they go one by one
     await worker.settle()
     assert [chain_tx.nonce for chain_tx in signed(shop)] == [1, 2, 3]
     assert shop.get(Sender, operator.address).next_nonce == 4

@@ -10,13 +10,22 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, insert, select
+from sqlalchemy import MetaData, Table, create_engine, insert, select
 from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import Session
 
 from node.store import Store, migrate
 from node.store.ids import Ids
-from node.store.models import Base, Dispute, EscrowOrder, Merchant, Supply
+from node.store.models import (
+    Base,
+    ChainTx,
+    ChainTxOperation,
+    Dispute,
+    EscrowOrder,
+    Merchant,
+    Operation,
+    Supply,
+)
 
 HUGE = 2**100 + 1
 
@@ -113,6 +122,58 @@ def test_disputes_indexed_before_they_had_a_table_are_kept(tmp_path: Path) -> No
     assert (open_.opened_at, open_.deadline, open_.closed_at) == (864_000, 3_456_000, None)
     assert (decided.disputed, decided.to_payer, decided.to_seller) == (HUGE, 4, HUGE - 4)
     assert decided.closed_at is not None
+
+
+def test_transactions_signed_before_there_were_batches_keep_their_operation(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    migrate(url, to="0005")
+    engine = create_engine(url)
+    operation = {
+        "merchant_id": "m",
+        "kind": "topup.mint",
+        "attempt": 1,
+        "resource_type": "topup",
+        "resource_id": "t",
+        "signer": "treasury",
+        "to_address": "0x",
+        "calldata": "0x",
+        "debit_amount": "0",
+        "credit_amount": "0",
+        "created_at": 1,
+        "updated_at": 1,
+    }
+    rows = {
+        "merchants": [{"id": "m", "name": "m", "fee_bps": 1, "dispute_window": 1, "created_at": 1}],
+        "operations": [
+            {**operation, "id": "op_1", "ref": "a", "status": "done"},
+            {**operation, "id": "op_2", "ref": "b", "status": "submitted"},
+        ],
+        "chain_txs": [
+            {"id": 7, "operation_id": "op_1", "nonce": 0, "status": "mined", "succeeded": True},
+            {"id": 8, "operation_id": "op_2", "nonce": 1, "status": "signed", "succeeded": None},
+        ],
+        "tx_attempts": [
+            {"hash": "0x7", "chain_tx_id": 7, "raw": "0x", "created_at": 1},
+            {"hash": "0x8", "chain_tx_id": 8, "raw": "0x", "created_at": 1},
+        ],
+    }
+    with engine.begin() as connection:
+        for name, some in rows.items():
+            old = Table(name, MetaData(), autoload_with=connection)
+            more = {"sender": "0xs"} if name == "chain_txs" else {}
+            connection.execute(insert(old), [{**row, **more} for row in some])
+    migrate(url)
+    with engine.connect() as connection:
+        carried = connection.execute(
+            select(ChainTxOperation, ChainTx.tx_hash).join(ChainTx).order_by(ChainTx.id)
+        ).all()
+        alone = connection.execute(select(Operation.alone)).scalars().all()
+    engine.dispose()
+    assert [tuple(row) for row in carried] == [
+        (7, 0, "op_1", True, "0x7"),
+        (8, 0, "op_2", None, "0x8"),
+    ]
+    assert alone == [False, False]
 
 
 _COUNT = """
