@@ -18,9 +18,18 @@ from node.store import Store
 from node.store.models import ApiKey, Merchant
 
 # "credit": what sellers and lenders do; "desk": the platform's own part, offers and the reserve;
-# "arbitrate": decisions on disputes.
+# "arbitrate": decisions on disputes; "x402": what a server that sells by the call asks.
 Scope = Literal[
-    "read", "accounts", "money", "purchases", "arbitrate", "credit", "desk", "webhooks", "keys"
+    "read",
+    "accounts",
+    "money",
+    "purchases",
+    "arbitrate",
+    "credit",
+    "desk",
+    "webhooks",
+    "keys",
+    "x402",
 ]
 ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
 KEY_PREFIX = "plz_"
@@ -140,5 +149,6 @@ def _find(session: Session, digest: str) -> Caller | None:
 
 
 Reader = Annotated[Caller, Depends(requires("read"))]
+X402Caller = Annotated[Caller, Depends(requires("x402"))]
 WebhookHolder = Annotated[Caller, Depends(requires("webhooks"))]
 KeyHolder = Annotated[Caller, Depends(requires("keys"))]
