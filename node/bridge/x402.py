@@ -427,7 +427,7 @@ async def verify_payment(context: Context, merchant_id: str, x402: X402Payment) 
     Problem: chain_unavailable.
     """
 
-    def check(session: Session) -> bool:
+    def is_under_way(session: Session) -> bool:
         found = _find(session, x402)
         if found is None:
             _refuse_unless_payable(session, merchant_id, x402)
@@ -436,8 +436,7 @@ async def verify_payment(context: Context, merchant_id: str, x402: X402Payment) 
             raise _nonce_used(x402)
         return True
 
-    under_way = await context.store.read(check)
-    if not under_way:
+    if not await context.store.read(is_under_way):
         await _simulate(context, x402)
 
 
@@ -448,7 +447,14 @@ async def settle_payment(context: Context, merchant_id: str, x402: X402Payment) 
         _Refused: nothing was stored for it.
         Problem: chain_unavailable; nothing was stored for it.
     """
-    if not await context.store.read(lambda session: _find(session, x402)):
+
+    def is_new(session: Session) -> bool:
+        if _find(session, x402) is not None:
+            return False
+        _refuse_unless_payable(session, merchant_id, x402)
+        return True
+
+    if await context.store.read(is_new):
         await _simulate(context, x402)
     transfer_id, seq = await context.writer.write_again(
         lambda session: _store_once(session, context, merchant_id, x402)
