@@ -101,17 +101,17 @@ async def work(till: Till) -> None:
     await (await till.market.platform.worker()).settle()
 
 
-async def until_sent(till: Till, status: str) -> Operation:
+async def until_sent(till: Till, status: str, seconds: float = 30) -> Operation:
     """The newest payment's operation, once it has this status."""
     store = till.market.platform.store
     newest = (
         select(Operation).where(Operation.kind == "transfer.send").order_by(Operation.id.desc())
     )
-    for _ in range(1000):
+    for _ in range(int(seconds * 50)):
         operation = await store.read(lambda session: session.scalars(newest.limit(1)).first())
         if operation is not None and operation.status == status:
             return operation
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.02)
     raise AssertionError(status)
 
 
@@ -444,7 +444,7 @@ async def test_a_smart_account_pays(till: Till, contract_wallet: Artifact) -> No
     market, platform = till.market, till.market.platform
     data = contract_wallet.bytecode + ALICE.address[2:].lower().rjust(64, "0")
     wallet = await deploy(platform, data)
-    await market.member(topup=PRICE, address=wallet)
+    wallet = (await market.member(topup=PRICE, address=wallet))["address"]
     await refused_everywhere(
         till,
         [(till.sign(BOB, sender=wallet), "invalid_exact_evm_payload_signature")],

@@ -9,7 +9,7 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Any
 
 import httpx
 import uvicorn
@@ -41,6 +41,7 @@ async def serving(app: FastAPI) -> AsyncIterator[str]:
     """Serve on loopback; yields the URL."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.listen()
         config = uvicorn.Config(app, log_config=None, access_log=False)
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -203,12 +204,12 @@ def shop_of(paywall: Paywall, on_score: Callable[[], None] = lambda: None) -> Fa
     score_price = Depends(paywall.price(PRICE, "The score of a seller, as it is now"))
 
     @app.get("/scores/{seller}")
-    async def score(seller: str, receipt: Annotated[Receipt, score_price]) -> dict[str, Any]:
+    async def score(seller: str, receipt: Receipt = score_price) -> dict[str, Any]:
         on_score()
         return {"seller": seller, "score": 712, "payer": receipt.payer}
 
     @app.post("/comparisons")
-    async def compare(request: Request, receipt: Annotated[Receipt, score_price]) -> dict[str, Any]:
+    async def compare(request: Request, receipt: Receipt = score_price) -> dict[str, Any]:
         return {"of": await request.json(), "paid": receipt.amount}
 
     @app.get("/free")
