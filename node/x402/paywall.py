@@ -33,6 +33,7 @@ RESPONSE = "PAYMENT-RESPONSE"
 
 # The bridge answers a settlement within 20 seconds, and once more as long where it failed.
 _TIMEOUT_SECONDS = 60.0
+_CLOCKS_DIFFER = 60  # seconds, between a client and this server
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,12 @@ class Paywall:
         Args:
             amount: atomic units for one request.
             description: of what is sold, for the buyer.
+
+        Raises:
+            ValueError: the amount is not positive.
         """
+        if amount <= 0:
+            raise ValueError(f"a price is at least one atomic unit, not {amount}")
 
         async def paid(request: Request, response: Response) -> Receipt:
             required = await self._required(request, amount, description)
@@ -159,7 +165,10 @@ class Paywall:
             valid_before = int(str(payload["payload"]["authorization"]["validBefore"]))
         except (binascii.Error, ValueError, KeyError, TypeError) as error:
             raise _unpaid(required, "invalid_payload") from error
-        if valid_before + self._again_for <= self._clock():
+        # One that is valid for longer than was asked for would be good again for as long.
+        now = self._clock()
+        newest = now + self._valid_for + _CLOCKS_DIFFER
+        if not now - self._again_for < valid_before <= newest:
             raise _unpaid(required, "invalid_exact_evm_payload_authorization_valid_before")
         return dict(payload)
 
@@ -182,13 +191,13 @@ class Paywall:
             answer = await self._http.request(
                 method, self._url + path, content=body, headers=headers
             )
-        except httpx.TransportError as error:
+            if answer.status_code >= 500 or answer.status_code == 429:
+                raise _not_known()
+            if answer.status_code != 200:
+                raise HTTPException(502, "payments are not set up: the bridge refuses this server")
+            found: dict[str, Any] = orjson.loads(answer.content)
+        except (httpx.TransportError, orjson.JSONDecodeError) as error:
             raise _not_known() from error
-        if answer.status_code >= 500 or answer.status_code == 429:
-            raise _not_known()
-        if answer.status_code != 200:
-            raise HTTPException(502, "payments are not set up: the bridge refuses this server")
-        found: dict[str, Any] = orjson.loads(answer.content)
         return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import copy
 import json
 import os
@@ -37,6 +38,7 @@ from scripts.compile import compile_sources
 from tests.node.bridge.market import ALICE, Market
 from tests.node.bridge.support import COIN, Client, Desk, openapi
 from tests.node.bridge.till import (
+    FAR,
     PRICE,
     LosesAnswers,
     Till,
@@ -177,6 +179,19 @@ async def test_a_payment_is_good_for_its_own_request_alone(till: Till) -> None:
         assert (receipt.success, receipt.error_reason) == (False, NONCE_USED)
     assert late.status_code == 402
     assert await till.balances() == has
+
+
+async def test_a_payment_that_would_be_good_for_longer_is_not_taken(till: Till) -> None:
+    """Else one payment would buy the same request for as long as its payer likes."""
+    had = await till.balances()
+    now = int(time.time())
+    async with serving(shop_of(till.paywall())) as shop, httpx.AsyncClient(timeout=60) as http:
+        for valid_before, status in ((now + 600, 402), (FAR, 402), (now + 60, 200)):
+            payment = till.sign(valid_before=valid_before)["paymentPayload"]
+            header = base64.b64encode(json.dumps(payment).encode()).decode()
+            answer = await http.get(f"{shop}/scores/17", headers={"PAYMENT-SIGNATURE": header})
+            assert answer.status_code == status, answer.text
+            assert await till.balances() == (had if status == 402 else (had[0] - PRICE, PRICE))
 
 
 async def test_a_post_is_paid_for_with_its_body(till: Till) -> None:
@@ -501,15 +516,15 @@ async def test_what_nobody_has_signed_in_time_is_called_back(unmanned: Till) -> 
 
 async def test_what_is_on_its_way_is_pending_and_asked_for_again(unmanned: Till) -> None:
     had = await unmanned.balances()
-    paywall = unmanned.paywall(valid_for=1, again_for=60)
+
+    async def keep(_signed: Any) -> None:
+        """Signed, and not sent: the connection to the chain is broken."""
+
+    worker = await unmanned.market.platform.worker(broadcast=keep)
+    paywall = unmanned.paywall(valid_for=4)
     async with serving(shop_of(paywall)) as shop, unmanned.client(shop) as http:
         buying = asyncio.create_task(http.get("/scores/17"))
         await until_sent(unmanned, OperationStatus.QUEUED)
-
-        async def keep(_signed: Any) -> None:
-            """Signed, and not sent: the connection to the chain is broken."""
-
-        worker = await unmanned.market.platform.worker(broadcast=keep)
         await worker.submitter.round()
         answer = await buying
         assert answer.status_code == 503
@@ -612,10 +627,10 @@ async def test_a_bridge_killed_while_it_settles_has_lost_nothing(unmanned: Till)
     had = await unmanned.balances()
     body = unmanned.sign()
     headers = {"Authorization": f"Bearer {unmanned.key}"}
-    async with httpx.AsyncClient(headers=headers, timeout=60) as http:
+    async with httpx.AsyncClient(headers=headers, timeout=180) as http:
         async with bridge_process(unmanned) as (process, url):
             settling = asyncio.create_task(http.post(f"{url}/x402/settle", json=body))
-            await until_sent(unmanned, OperationStatus.QUEUED)
+            await until_sent(unmanned, OperationStatus.QUEUED, seconds=150)
             process.kill()
             with pytest.raises(httpx.TransportError):
                 await settling
