@@ -38,6 +38,7 @@ from node.bridge import (
     topups,
     transfers,
     webhooks,
+    x402,
 )
 from node.bridge.auth import KeyRing
 from node.bridge.clock import ChainClock
@@ -97,7 +98,8 @@ def create_app(
 
     Args:
         seed: signs for managed accounts.
-        rpc: asked for the chain's time and health only; what is to be done goes by the store.
+        rpc: asked for the chain's time and health, and what it would say to a payment by x402;
+            what is to be done goes by the store.
         wall_milliseconds: UTC unix time.
         random_bytes: from a cryptographic source.
         look_up: addresses of a host name.
@@ -170,6 +172,7 @@ def create_app(
         app.include_router(resource.router, prefix="/v1")
     app.include_router(chain_transactions.router, prefix="/v1")
     app.include_router(chain_transactions.operations_router, prefix="/v1")
+    app.include_router(x402.router)  # at the paths that its clients know
     app.include_router(health.router)
     app.include_router(metrics.router)
     describe = app.openapi

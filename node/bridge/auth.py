@@ -18,7 +18,8 @@ from node.store import Store
 from node.store.models import ApiKey, Merchant
 
 # "credit": what sellers and lenders do; "desk": the platform's own part, offers and the reserve;
-# "arbitrate": decisions on disputes; "operate": the outbox of all merchants together.
+# "arbitrate": decisions on disputes; "x402": what a server that sells by the call asks; "operate":
+# the outbox of all merchants together.
 Scope = Literal[
     "read",
     "accounts",
@@ -29,6 +30,7 @@ Scope = Literal[
     "desk",
     "webhooks",
     "keys",
+    "x402",
     "operate",
 ]
 ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -151,5 +153,6 @@ def _find(session: Session, digest: str) -> Caller | None:
 
 
 Reader = Annotated[Caller, Depends(requires("read"))]
+X402Caller = Annotated[Caller, Depends(requires("x402"))]
 WebhookHolder = Annotated[Caller, Depends(requires("webhooks"))]
 KeyHolder = Annotated[Caller, Depends(requires("keys"))]

@@ -41,6 +41,7 @@ from node.store.models import MoveStatus
 
 router = APIRouter(prefix="/transfers", tags=["money in and out"])
 
+SEND = "transfer.send"
 TRANSFER_BY_BYTES = (
     "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,bytes)"
 )
@@ -92,11 +93,16 @@ class TransfersQuery(ListQuery):
 
 class Transfer(Output):
     id: str
-    from_: str = Field(alias="from", serialization_alias="from")
+    from_: str | None = Field(
+        alias="from",
+        serialization_alias="from",
+        description="account id; null for a payer by x402 who is no account of the merchant",
+    )
     from_address: str
     to_address: str
     amount: Amount
     memo: str | None
+    resource: str | None = Field(description="what an x402 payment was for")
     nonce: str = Field(description="of the EIP-3009 authorization")
     status: Literal["pending", "succeeded", "failed", "canceled"]
     error: str | None
@@ -113,6 +119,7 @@ class Transfer(Output):
                     "to_address": "0x52908400098527886E0F7030069857D2E4169EE7",
                     "amount": "1000000",
                     "memo": "shared lunch",
+                    "resource": None,
                     "nonce": "0x" + "3d" * 32,
                     "status": "pending",
                     "error": None,
@@ -145,49 +152,84 @@ def create_transfer(
     if given is not None:
         _refuse_taken_nonce(session, merchant_id, sender.address, nonce)
     refuse_unless_available(session, sender.address, request.amount)
+    operation_id = queue_transfer(
+        session,
+        context,
+        merchant_id,
+        transfer_id,
+        payment,
+        calldata_of(context, payment, signed.valid_after, signed.valid_before, signed.signature),
+        account_id=sender.id,
+        memo=request.memo,
+    )
+    return Outcome("transfer", transfer_id, [operation_id])
+
+
+def calldata_of(
+    context: Context, payment: Payment, valid_after: int, valid_before: int, signature: str
+) -> str:
+    """The coin's transferWithAuthorization for a signed payment."""
+    return context.coin.encode(
+        TRANSFER_BY_BYTES,
+        payment.sender,
+        payment.to,
+        payment.amount,
+        valid_after,
+        valid_before,
+        payment.nonce,
+        signature,
+    )
+
+
+def queue_transfer(
+    session: Session,
+    context: Context,
+    merchant_id: str,
+    transfer_id: str,
+    payment: Payment,
+    calldata: str,
+    *,
+    account_id: str | None,
+    memo: str | None = None,
+    resource: str | None = None,
+) -> str:
+    """Store a transfer and the intention to send it; return the operation's id.
+
+    Args:
+        account_id: of the sender, where it is an account of the merchant.
+        resource: what an x402 payment is for.
+    """
     add(
         session,
         models.Transfer,
         id=transfer_id,
         merchant_id=merchant_id,
-        from_account_id=sender.id,
-        from_address=sender.address,
-        to_address=to_address,
-        amount=request.amount,
-        memo=request.memo,
-        nonce=nonce,
+        from_account_id=account_id,
+        from_address=payment.sender,
+        to_address=payment.to,
+        amount=payment.amount,
+        memo=memo,
+        resource=resource,
+        nonce=payment.nonce,
         status=MoveStatus.PENDING,
         error=None,
         created_at=context.wall_now(),
     )
     call = Call(
-        kind="transfer.send",
-        ref=nonce,
+        kind=SEND,
+        ref=payment.nonce,
         signer="operator",
         to=context.coin_address,
-        calldata=context.coin.encode(
-            TRANSFER_BY_BYTES,
-            sender.address,
-            to_address,
-            request.amount,
-            signed.valid_after,
-            signed.valid_before,
-            nonce,
-            signed.signature,
-        ),
-        debit=(sender.address, request.amount),
-        credit=(to_address, request.amount),
+        calldata=calldata,
+        debit=(payment.sender, payment.amount),
+        credit=(payment.to, payment.amount),
     )
     operation_id = queue(session, context, merchant_id, transfer_id, call)
-    record(
-        session,
-        context,
-        merchant_id,
-        "transfer.created",
-        transfer_id,
-        {"status": MoveStatus.PENDING, "amount": str(request.amount), "to": to_address},
-    )
-    return Outcome("transfer", transfer_id, [operation_id])
+    data = {"status": MoveStatus.PENDING, "amount": str(payment.amount), "to": payment.to}
+    if resource is not None:
+        data["resource"] = resource
+    record(session, context, merchant_id, "transfer.created", transfer_id, data)
+    return operation_id
 
 
 def show_transfer(session: Session, merchant_id: str, transfer_id: str) -> Transfer:
@@ -236,6 +278,7 @@ def _show(row: Row[Any]) -> Transfer:
         to_address=row.to_address,
         amount=row.amount,
         memo=row.memo,
+        resource=row.resource,
         nonce=row.nonce,
         status=row.status,
         error=row.error,

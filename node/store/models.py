@@ -204,18 +204,20 @@ class Redemption(Base):
 
 
 class Transfer(Base):
-    """Coin from one account of the merchant to any member."""
+    """Coin from one account of the merchant to any member, or by x402 from any member to one."""
 
     __tablename__ = "transfers"
     __table_args__ = (UniqueConstraint("from_address", "nonce"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
-    from_account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    # None for a payer by x402 who is no account of the merchant.
+    from_account_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"), index=True)
     from_address: Mapped[str] = mapped_column(String(42))
     to_address: Mapped[str] = mapped_column(String(42))
     amount: Mapped[int] = mapped_column(Amount)
     memo: Mapped[str | None] = mapped_column(String(200))
+    resource: Mapped[str | None] = mapped_column(String(2000))  # what an x402 payment is for
     nonce: Mapped[str] = mapped_column(String(66), index=True)  # of the EIP-3009 authorization
     status: Mapped[str] = mapped_column(String(16))
     error: Mapped[str | None] = mapped_column(Text)
