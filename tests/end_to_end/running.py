@@ -49,6 +49,7 @@ class RunningPlaza:
         end = time.monotonic() + START_SECONDS
         while not (self.data / "node.json").exists():
             if self._process.poll() is not None or time.monotonic() > end:
+                self._process.kill()
                 raise RuntimeError(f"plaza up did not start: {self._words()}")
             time.sleep(0.05)
         self._port = int(self.bridge_url.rsplit(":", 1)[1])

@@ -21,11 +21,11 @@ from node.chain.processes import dies_with_us
 from tests import databases
 from tests.end_to_end.running import PLAZA
 
-START_SECONDS = 120
-SETTLE_SECONDS = 120
+START_SECONDS = 240
+SETTLE_SECONDS = 240
 COIN = 10**6
 
-pytestmark = pytest.mark.anvil
+pytestmark = [pytest.mark.anvil, pytest.mark.timeout(600)]
 
 
 @contextmanager
@@ -139,7 +139,10 @@ def test_two_bridges_and_two_workers_of_which_the_leading_one_is_killed(
             for _ in range(2)
         ]
         secret = plaza("api-key", "create", "--data", str(data), "--merchant", "Demo").strip()
-        shop = Shop([f"http://127.0.0.1:{port}" for port in ports], secret)
+        urls = [f"http://127.0.0.1:{port}" for port in ports]
+        for url in urls:
+            until(url, lambda url=url: httpx.get(f"{url}/health/live").is_success)
+        shop = Shop(urls, secret)
         until("both workers are heard of", lambda: len(shop.health()["workers"]) == 2)
         leader = until("one leads", lambda: [w for w in shop.health()["workers"] if w["leads"]])
         assert len(leader) == 1
@@ -182,7 +185,7 @@ def test_two_bridges_and_two_workers_of_which_the_leading_one_is_killed(
 
         key = tmp_path / "key"
         key.write_text(secret)
-        url = f"http://127.0.0.1:{ports[1]}"
+        url = urls[1]
         assert json.loads(plaza("reconcile", "--url", url, "--key-file", str(key), "--json"))["ok"]
         assert "stands by" not in plaza("status", "--url", url)
 
