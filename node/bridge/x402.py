@@ -456,10 +456,9 @@ async def settle_payment(context: Context, merchant_id: str, x402: X402Payment) 
 
     if await context.store.read(is_new):
         await _simulate(context, x402)
-    transfer_id, seq = await context.writer.write_again(
+    transfer_id, seq, settled = await context.writer.write_again(
         lambda session: _store_once(session, context, merchant_id, x402)
     )
-    settled = await context.store.read(lambda session: _outcome(session, context, x402))
     if settled is None:
         settled = await context.waiters.wait(
             transfer_id, seq, lambda session: _outcome(session, context, x402), x402.seconds
@@ -501,8 +500,8 @@ async def _simulate(context: Context, x402: X402Payment) -> None:
 
 def _store_once(
     session: Session, context: Context, merchant_id: str, x402: X402Payment
-) -> tuple[str, int]:
-    """Return the transfer's id and the newest event's seq.
+) -> tuple[str, int, Settled | None]:
+    """Return the transfer's id, the newest event's seq, and the outcome where there is one.
 
     Raises:
         _Refused: it cannot be paid, or its nonce was used for something else.
@@ -511,7 +510,7 @@ def _store_once(
     if found is not None:
         if not _is_same(found, merchant_id, x402):
             raise _nonce_used(x402)
-        return found.id, last_seq(session)
+        return found.id, last_seq(session), _outcome(session, context, x402)
     _refuse_unless_payable(session, merchant_id, x402)
     transfer_id = context.ids.new("trf")
     queue_transfer(
@@ -524,7 +523,7 @@ def _store_once(
         account_id=_account_at(session, merchant_id, x402.payment.sender),
         resource=x402.resource,
     )
-    return transfer_id, last_seq(session)
+    return transfer_id, last_seq(session), None
 
 
 def _refuse_unless_payable(session: Session, merchant_id: str, x402: X402Payment) -> None:
