@@ -23,7 +23,7 @@ from starlette.responses import Response
 from node.bridge.accounts import find_account, find_active
 from node.bridge.answers import answer
 from node.bridge.auth import Reader
-from node.bridge.authorizations import Intent, Payment, authorization_for, intent_for
+from node.bridge.authorizations import Payment, authorization_for, intent_for
 from node.bridge.context import Context, Ctx
 from node.bridge.credit import (
     SIGNED_FOR,
@@ -53,7 +53,7 @@ from node.bridge.values import (
     Time,
     rfc3339,
 )
-from node.chain.typed_data import draw_digest, intent_nonce, repayment_nonce
+from node.chain.typed_data import repayment_nonce
 from node.index.credit import line_id
 from node.index.credit_line import BPS, Line
 from node.settings import DAY
@@ -291,25 +291,13 @@ def create_draw(
             limit=str(max(left, 0)),
         )
     _refuse_by_totals(session, context, request.amount)
-    nonce = intent_nonce(reference("plaza/draw", account.id, request.reference))
-    message = {"seller": account.address, "amount": str(request.amount), "nonce": str(nonce)}
-
-    def digest(deadline: int) -> bytes:
-        return draw_digest(
-            chain_id=context.manifest.chain_id,
-            book=context.book_address,
-            seller=account.address,
-            amount=request.amount,
-            nonce=nonce,
-            deadline=deadline,
-        )
-
-    signed = intent_for(
+    nonce, signed = intent_for(
         context,
         account,
-        Intent("Draw", account.address, message, digest),
+        "Draw",
+        reference("plaza/draw", account.id, request.reference),
+        {"seller": account.address, "amount": request.amount},
         request.signed,
-        deadline=now + SIGNED_FOR,
         now=now,
     )
     draw_id = context.ids.new("drw")

@@ -17,9 +17,9 @@ from starlette.responses import Response
 from node.bridge.accounts import find_account, find_active
 from node.bridge.answers import answer
 from node.bridge.auth import Reader
-from node.bridge.authorizations import Intent, intent_for
+from node.bridge.authorizations import intent_for
 from node.bridge.context import Context, Ctx
-from node.bridge.credit import SIGNED_FOR, find_line, line_now, not_before_indexed, totals_of
+from node.bridge.credit import find_line, line_now, not_before_indexed, totals_of
 from node.bridge.events import record
 from node.bridge.idempotency import CreditCommand, DeskCommand, Outcome
 from node.bridge.operations import Call, queue, reference, refuse_if_pending
@@ -38,7 +38,6 @@ from node.bridge.values import (
     Time,
     rfc3339,
 )
-from node.chain.typed_data import acceptance_digest, intent_nonce
 from node.chain.typed_data import offer_hash as hash_of_offer
 from node.index.credit import line_id
 from node.settings import DAY
@@ -238,20 +237,10 @@ def accept_offer(
         )
     seller = find_active(session, merchant_id, row.account_id, "account")
     _refuse_bad_standing(session, seller.address, offer["aprBps"], now)
-    nonce = intent_nonce(row.offer_hash)
-
-    def digest(deadline: int) -> bytes:
-        return acceptance_digest(
-            chain_id=context.manifest.chain_id,
-            book=context.book_address,
-            offer_hash=row.offer_hash,
-            nonce=nonce,
-            deadline=deadline,
-        )
-
-    message = {"offerHash": row.offer_hash, "nonce": str(nonce)}
-    intent = Intent("Acceptance", seller.address, message, digest)
-    signed = intent_for(context, seller, intent, request.signed, deadline=now + SIGNED_FOR, now=now)
+    fields = {"offerHash": row.offer_hash}
+    nonce, signed = intent_for(
+        context, seller, "Acceptance", row.offer_hash, fields, request.signed, now=now
+    )
     call = Call(
         kind="credit_offer.accept",
         ref=row.offer_hash,

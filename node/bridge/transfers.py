@@ -11,7 +11,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from node.bridge.accounts import find_account, find_active
+from node.bridge.accounts import find_account, find_active, refuse_barred
 from node.bridge.answers import answer
 from node.bridge.auth import Reader
 from node.bridge.authorizations import Payment, authorization_for
@@ -204,7 +204,9 @@ def list_transfers(session: Session, merchant_id: str, query: TransfersQuery) ->
 
 def _receiver(session: Session, context: Context, merchant_id: str, to: str) -> str:
     if not to.startswith("0x"):
-        return str(find_account(session, merchant_id, to, "to").address)
+        receiver = find_account(session, merchant_id, to, "to")
+        refuse_barred(receiver, "to")
+        return str(receiver.address)
     if to in (contract.address for contract in context.manifest.contracts.values()):
         # Coin sent to a contract of the platform belongs to no order and never comes out again.
         raise Problem("address_reserved", f"to: {to} is a contract of the platform", param="to")

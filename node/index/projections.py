@@ -756,6 +756,7 @@ class _Range:
             *self._credit.rows(),
         ):
             rows.write(session)
+        self._credit.write_entries(session)
         self._payment_requests.write(session, self._now)
         if self._entries:
             session.execute(insert(_ledger), self._entries)

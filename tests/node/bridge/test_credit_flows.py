@@ -7,13 +7,7 @@ from typing import Any
 
 import pytest
 
-from node.chain.typed_data import (
-    acceptance_digest,
-    draw_digest,
-    receive_authorization_digest,
-    redemption_digest,
-)
-from tests.node.bridge.market import ALICE, FEE, PRICE, Market
+from tests.node.bridge.market import ALICE, FEE, PRICE, Market, sign_typed_data
 from tests.node.bridge.support import COIN, DAY, Client
 
 HOLDBACK_BPS = 2_000
@@ -190,85 +184,39 @@ async def test_a_line_goes_through_time_as_the_chain_says(desk: Desk) -> None:
 
 
 async def test_members_with_keys_of_their_own_sign_for_themselves(desk: Desk) -> None:
-    market, shop, manifest = desk.market, desk.shop, desk.market.platform.manifest
-    book = manifest.contracts["CreditBook"].address
-    pool = manifest.contracts["LenderPool"].address
+    market, shop = desk.market, desk.shop
     alice = await market.member("seller", address=ALICE.address, topup=10 * COIN)
-    deadline = await market.platform.engine.now() + DAY
 
-    async def asked(path: str, body: Any) -> dict[str, Any]:
+    async def signed(path: str, body: Any, where: str = "signed") -> dict[str, Any]:
         refused = await shop.post(path, body)
         assert (refused.status_code, refused.json()["code"]) == (422, "signature_required")
-        to_sign: dict[str, Any] = refused.json()["to_sign"]
-        return to_sign
-
-    async def signed(path: str, body: Any, digest: Any, **more: Any) -> dict[str, Any]:
-        to_sign = await asked(path, body)
-        hash_ = digest(
-            chain_id=manifest.chain_id, nonce=int(to_sign["nonce"]), deadline=deadline, **more
-        )
-        signature = "0x" + ALICE.sign_hash(hash_).hex()
-        wrong = {"signature": signature, "deadline": deadline - 1}
-        refused = await shop.post(path, {**body, "signed": wrong})
-        assert (refused.status_code, refused.json()["code"]) == (422, "signature_invalid")
-        given = {"signature": signature, "deadline": deadline}
-        return await shop.ok(path, {**body, "signed": given}, wait=30)
-
-    async def authorized(path: str, body: Any) -> dict[str, Any]:
-        to_sign = await asked(path, body)
-        hash_ = receive_authorization_digest(
-            chain_id=manifest.chain_id,
-            coin=manifest.contracts["PlatformCoin"].address,
-            sender=to_sign["from"],
-            to=to_sign["to"],
-            value=int(to_sign["value"]),
-            valid_after=0,
-            valid_before=deadline,
-            nonce=to_sign["nonce"],
-        )
-        given = {
-            "signature": "0x" + ALICE.sign_hash(hash_).hex(),
-            "valid_after": 0,
-            "valid_before": deadline,
-        }
-        return await shop.ok(path, {**body, "authorization": given}, wait=30)
+        assert refused.json()["param"] == where
+        given = sign_typed_data(refused.json()["typed_data"], ALICE)
+        return await shop.ok(path, {**body, where: given}, wait=30)
 
     offer = await desk.offer(alice)
-    accepted = await signed(
-        f"/v1/credit_lines/offers/{offer['id']}/accept",
-        {},
-        acceptance_digest,
-        book=book,
-        offer_hash=offer["offer_hash"],
-    )
+    accepted = await signed(f"/v1/credit_lines/offers/{offer['id']}/accept", {})
     assert accepted["status"] == "accepted"
     line = f"/v1/credit_lines/{offer['credit_line']}"
-    drawn = await signed(
-        f"{line}/draws",
-        {"amount": "5000000", "reference": "d1"},
-        draw_digest,
-        book=book,
-        seller=ALICE.address,
-        amount=5_000_000,
-    )
+    drawn = await signed(f"{line}/draws", {"amount": "5000000", "reference": "d1"})
     assert drawn["status"] == "succeeded"
-    repaid = await authorized(f"{line}/repayments", {"amount": "7000000", "reference": "r1"})
+    repaid = await signed(
+        f"{line}/repayments", {"amount": "7000000", "reference": "r1"}, "authorization"
+    )
     assert (repaid["status"], repaid["amount"]) == ("succeeded", "7000000")
     assert 5_000_000 <= int(repaid["paid"]) < 5_000_100
     unnamed = await shop.post(f"{line}/repayments", {"reference": "r2"})
     assert unnamed.json()["code"] == "nothing_owed"
 
-    deposited = await authorized(
-        "/v1/pool/deposits", {"account": alice["id"], "amount": "2000000", "reference": "p1"}
+    deposited = await signed(
+        "/v1/pool/deposits",
+        {"account": alice["id"], "amount": "2000000", "reference": "p1"},
+        "authorization",
     )
     assert deposited["status"] == "succeeded"
     withdrawn = await signed(
         "/v1/pool/withdrawals",
         {"account": alice["id"], "shares": deposited["shares"], "reference": "w1"},
-        redemption_digest,
-        pool=pool,
-        owner=ALICE.address,
-        shares=int(deposited["shares"]),
     )
     assert withdrawn["status"] == "succeeded"
     await market.reconcile()
