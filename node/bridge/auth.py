@@ -18,9 +18,18 @@ from node.store import Store
 from node.store.models import ApiKey, Merchant
 
 # "credit": what sellers and lenders do; "desk": the platform's own part, offers and the reserve;
-# "arbitrate": decisions on disputes.
+# "arbitrate": decisions on disputes; "scores": posting them.
 Scope = Literal[
-    "read", "accounts", "money", "purchases", "arbitrate", "credit", "desk", "webhooks", "keys"
+    "read",
+    "accounts",
+    "money",
+    "purchases",
+    "arbitrate",
+    "credit",
+    "desk",
+    "scores",
+    "webhooks",
+    "keys",
 ]
 ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
 KEY_PREFIX = "plz_"
