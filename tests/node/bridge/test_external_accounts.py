@@ -78,7 +78,7 @@ class Signing:
         ends = "deadline" if "deadline" in message else "validBefore"
         wrong = [
             sign(typed_data, MALLORY),
-            sign(typed_data, key, **{ends: await self.market.platform.engine.now()}),
+            sign(typed_data, key, **{ends: await self.market.platform.engine.now() - DAY}),
             {**sign(typed_data, key), "signature": "0x" + "00" * 65},
         ]
         wrong += [

@@ -45,6 +45,7 @@ RESOURCES = ("accounts", "topups", "redemptions", "transfers", "purchases")
 EXECUTION = ("operations", "chain_txs")
 # Row numbers and wall-clock times say nothing of the chain.
 _IGNORED = {
+    "credit_entries": {"id"},
     "ledger_entries": {"id"},
     "evidence_logs": {"id"},
     "operations": {"updated_at"},
