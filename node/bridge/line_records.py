@@ -497,7 +497,7 @@ def _cells_of(fields: Mapping[str, Any], within: str = "") -> Iterator[tuple[str
         if isinstance(value, Mapping):
             yield from _cells_of(value, f"{name}_")
         else:
-            yield within + name, value
+            yield within + name, str(value).lower() if isinstance(value, bool) else value
 
 
 # -------------------------------------------------------------------------------- endpoints
