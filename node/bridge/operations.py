@@ -52,7 +52,7 @@ class Attempt(Output):
     tx_hash: str
     sender: str
     nonce: int
-    status: Literal["signed", "mined", "conflict"]
+    status: Literal["signed", "mined", "conflict", "replaced"]
     block_number: int | None
     created_at: Time
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StringConstraints
 from sqlalchemy import select
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
@@ -22,6 +22,13 @@ from node.bridge.idempotency import MoneyCommand, Outcome
 from node.bridge.operations import Call, queue, reference
 from node.bridge.pagination import Listed, ListQuery, page
 from node.bridge.problems import Problem, documented
+from node.bridge.raw_transfers import (
+    RawTransfer,
+    queue_raw,
+    read_raw_transfer,
+    refuse_nonce,
+    refuse_other,
+)
 from node.bridge.rows import add, find, owned, table
 from node.bridge.values import (
     Amount,
@@ -58,7 +65,14 @@ class TransferRequest(Input):
     amount: AmountIn
     memo: Note | None = Field(None, description="kept here, not on chain")
     authorization: TransferAuthorization | None = Field(
-        None, description="required for an external account, and for no other"
+        None, description="of an external account; without it the refusal says what to sign"
+    )
+    raw_transaction: (
+        Annotated[str, StringConstraints(pattern=r"^0x([0-9a-fA-F]{2}){1,2048}$")] | None
+    ) = Field(
+        None,
+        description="instead of an authorization: the owner's own EIP-1559 transaction, signed,"
+        " that calls the coin's `transfer` with this receiver and amount",
     )
 
     model_config = ConfigDict(
@@ -97,7 +111,7 @@ class Transfer(Output):
     to_address: str
     amount: Amount
     memo: str | None
-    nonce: str = Field(description="of the EIP-3009 authorization")
+    nonce: str = Field(description="of the EIP-3009 authorization; else the transaction's hash")
     status: Literal["pending", "succeeded", "failed", "canceled"]
     error: str | None
     created_at: Time
@@ -127,23 +141,43 @@ class Transfer(Output):
 
 
 def create_transfer(
-    session: Session, context: Context, merchant_id: str, request: TransferRequest, now: int
+    session: Session,
+    context: Context,
+    merchant_id: str,
+    request: TransferRequest,
+    now: int,
+    raw: RawTransfer | None = None,
 ) -> Outcome:
-    """Raises:
-    Problem: not_found, account_not_active, address_reserved, insufficient_funds,
-        signature_required, signature_invalid, reference_taken (a nonce used before).
+    """Send coin: by an authorization, made here for a managed account, or by the transaction that
+    came with the request.
+
+    Args:
+        raw: that transaction.
+
+    Raises:
+        Problem: not_found, account_not_active, address_reserved, insufficient_funds,
+            signature_required, signature_invalid, reference_taken (a nonce used before),
+            invalid_request, transaction_invalid, nonce_taken.
     """
     sender = find_active(session, merchant_id, request.from_, "from")
     to_address = _receiver(session, context, merchant_id, request.to)
     transfer_id = context.ids.new("trf")
-    given = request.authorization
-    nonce = reference("plaza/transfer", transfer_id) if given is None else given.nonce
-    payment = Payment(
-        sender=sender.address, to=to_address, amount=request.amount, nonce=nonce, receive=False
-    )
-    signed = authorization_for(context, sender, payment, given, valid_before=now + DAY, now=now)
-    if given is not None:
-        _refuse_taken_nonce(session, merchant_id, sender.address, nonce)
+    if raw is None:
+        nonce, call = _authorized(
+            session, context, merchant_id, request, transfer_id, sender, to_address, now
+        )
+    else:
+        if sender.managed_index is not None or request.authorization is not None:
+            raise Problem(
+                "invalid_request",
+                "raw_transaction: is for an external account, and instead of an authorization",
+                param="raw_transaction",
+            )
+        refuse_other(sender, to_address, request.amount, raw)
+        # Its hash names it, as the nonce names an authorization.
+        nonce = raw.hash
+        _refuse_taken_nonce(session, merchant_id, sender.address, nonce, "raw_transaction")
+        refuse_nonce(session, raw)
     refuse_unless_available(session, sender.address, request.amount)
     add(
         session,
@@ -160,6 +194,40 @@ def create_transfer(
         error=None,
         created_at=context.wall_now(),
     )
+    if raw is None:
+        operation_id = queue(session, context, merchant_id, transfer_id, call)
+    else:
+        operation_id = queue_raw(session, context, merchant_id, transfer_id, raw)
+    record(
+        session,
+        context,
+        merchant_id,
+        "transfer.created",
+        transfer_id,
+        {"status": MoveStatus.PENDING, "amount": str(request.amount), "to": to_address},
+    )
+    return Outcome("transfer", transfer_id, [operation_id])
+
+
+def _authorized(
+    session: Session,
+    context: Context,
+    merchant_id: str,
+    request: TransferRequest,
+    transfer_id: str,
+    sender: Row[Any],
+    to_address: str,
+    now: int,
+) -> tuple[str, Call]:
+    """The nonce of the authorization, and the call that carries it out."""
+    given = request.authorization
+    nonce = reference("plaza/transfer", transfer_id) if given is None else given.nonce
+    payment = Payment(
+        sender=sender.address, to=to_address, amount=request.amount, nonce=nonce, receive=False
+    )
+    signed = authorization_for(context, sender, payment, given, valid_before=now + DAY, now=now)
+    if given is not None:
+        _refuse_taken_nonce(session, merchant_id, sender.address, nonce, "authorization.nonce")
     call = Call(
         kind="transfer.send",
         ref=nonce,
@@ -178,16 +246,7 @@ def create_transfer(
         debit=(sender.address, request.amount),
         credit=(to_address, request.amount),
     )
-    operation_id = queue(session, context, merchant_id, transfer_id, call)
-    record(
-        session,
-        context,
-        merchant_id,
-        "transfer.created",
-        transfer_id,
-        {"status": MoveStatus.PENDING, "amount": str(request.amount), "to": to_address},
-    )
-    return Outcome("transfer", transfer_id, [operation_id])
+    return nonce, call
 
 
 def show_transfer(session: Session, merchant_id: str, transfer_id: str) -> Transfer:
@@ -213,7 +272,9 @@ def _receiver(session: Session, context: Context, merchant_id: str, to: str) -> 
     return to
 
 
-def _refuse_taken_nonce(session: Session, merchant_id: str, sender: str, nonce: str) -> None:
+def _refuse_taken_nonce(
+    session: Session, merchant_id: str, sender: str, nonce: str, param: str
+) -> None:
     transfers = table(models.Transfer)
     taken = session.execute(
         select(transfers.c.id, transfers.c.merchant_id, transfers.c.status).where(
@@ -224,8 +285,8 @@ def _refuse_taken_nonce(session: Session, merchant_id: str, sender: str, nonce: 
         named = f" by {taken.id} ({taken.status})" if taken.merchant_id == merchant_id else ""
         raise Problem(
             "reference_taken",
-            f"the nonce {nonce} was used{named}; a new authorization needs a new one",
-            param="authorization.nonce",
+            f"{param}: {nonce} was used{named}",
+            param=param,
             resource_id=taken.id if named else None,
         )
 
@@ -260,15 +321,21 @@ def _show(row: Row[Any]) -> Transfer:
         "signature_required",
         "signature_invalid",
         "reference_taken",
+        "transaction_invalid",
+        "nonce_taken",
     ),
 )
 async def create(body: TransferRequest, command: MoneyCommand) -> Response:
-    """Send coin: signed by the managed key, or with an external owner's authorization."""
+    """Send coin: signed by the managed key, or with an external owner's authorization or
+    transaction."""
     context, merchant_id = command.context, command.caller.merchant_id
     now = await context.clock.now()
+    raw = None
+    if body.raw_transaction is not None:
+        raw = await read_raw_transfer(context, body.raw_transaction)
     return await command.run(
         body,
-        lambda session: create_transfer(session, context, merchant_id, body, now),
+        lambda session: create_transfer(session, context, merchant_id, body, now, raw),
         lambda session, transfer_id: show_transfer(session, merchant_id, transfer_id),
     )
 

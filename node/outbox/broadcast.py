@@ -31,7 +31,10 @@ from sqlalchemy.orm import Session
 from node.chain.engine import ChainTimeError, Engine
 from node.chain.rpc import Rpc, RpcError, RpcUnavailable
 from node.store import Store
+from node.store.failures import Failure, fail_operations
+from node.store.ids import Ids
 from node.store.models import (
+    OWNER,
     ChainTx,
     ChainTxStatus,
     Operation,
@@ -244,6 +247,24 @@ class Broadcaster:
         now = int(self._clock())
 
         def write(session: Session) -> None:
+            operation = session.get_one(Operation, transaction.operation_id)
+            if operation.signer == OWNER:
+                # Its owner's key is nobody's business here: the transaction was just replaced.
+                used_for = Failure(
+                    operation.id,
+                    "nonce_used",
+                    f"{transaction.sender} has used the nonce {transaction.nonce} for another"
+                    " transaction",
+                    cause=operation.id,
+                )
+                session.execute(
+                    update(ChainTx)
+                    .where(ChainTx.id == transaction.chain_tx_id)
+                    .values(status=ChainTxStatus.REPLACED)
+                )
+                if operation.status == OperationStatus.SUBMITTED:
+                    fail_operations(session, [used_for], now, Ids())
+                return
             session.execute(
                 update(ChainTx)
                 .where(

@@ -580,6 +580,9 @@ class IdempotencyKey(Base):
 # ------------------------------------------------------------------------ how it is carried out
 
 
+OWNER = "owner"  # signer of an operation whose transaction came signed
+
+
 class OperationStatus(StrEnum):
     QUEUED = "queued"
     SUBMITTED = "submitted"  # signed and stored; on the network or about to be
@@ -643,6 +646,7 @@ class ChainTxStatus(StrEnum):
     SIGNED = "signed"  # its bytes are stored, and may be on the network
     MINED = "mined"
     CONFLICT = "conflict"
+    REPLACED = "replaced"  # it came signed, and its owner used the nonce for something else
 
 
 class ChainTx(Base):

@@ -4,11 +4,16 @@ eth_account, outside of the bridge, and goes through on the real chain; anything
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from eth_account import Account
+from sqlalchemy import select
 
+from node.bridge.raw_transfers import read_raw_transfer
+from node.bridge.transfers import TransferRequest, create_transfer
+from node.store.models import Merchant
 from tests.node.bridge.credit_desk import CreditDesk, open_credit_desk
 from tests.node.bridge.market import Market
 from tests.node.bridge.support import COIN, DAY
@@ -126,6 +131,116 @@ async def test_transfers_and_payment_requests(signing: Signing) -> None:
         assert (paid["status"], paid["paid"]["payer"]) == ("paid", ALICE.address)
     assert (await market.balance(friend))["available"] == str(3 * COIN)
     await market.reconcile()
+
+
+def raw_transfer(market: Market, receiver: str, amount: int, key: Any = ALICE, **other: Any) -> str:
+    """As a wallet signs it: a call of the coin's transfer."""
+    transaction = {
+        "chainId": market.platform.manifest.chain_id,
+        "nonce": 0,
+        "to": market.platform.coin_address,
+        "data": market.platform.coin.encode("transfer", receiver, amount),
+        "gas": 200_000,
+        "maxFeePerGas": 0,
+        "maxPriorityFeePerGas": 0,
+        "value": 0,
+        **other,
+    }
+    return "0x" + Account.sign_transaction(transaction, key.key).raw_transaction.hex()
+
+
+async def test_a_transfer_by_its_owners_own_transaction(signing: Signing) -> None:
+    market, shop = signing.market, signing.shop
+    alice = await market.member(address=ALICE.address, topup=3 * COIN)
+    friend = await market.member()
+    to, amount = friend["address"], COIN
+    send = {"from": alice["id"], "to": friend["id"], "amount": str(amount)}
+
+    async def refused(raw: str, code: str, **more: Any) -> dict[str, Any]:
+        body = {**send, "raw_transaction": raw, **more}
+        problem = await signing.refused("/v1/transfers", body, code)
+        assert problem["param"] == "raw_transaction"
+        return problem
+
+    approve = market.platform.coin.encode("approve", to, amount)
+    for raw in (
+        raw_transfer(market, to, amount, MALLORY),
+        raw_transfer(market, to, amount + 1),
+        raw_transfer(market, MALLORY.address, amount),
+        raw_transfer(market, to, amount, chainId=1),
+        raw_transfer(market, to, amount, to=to),
+        raw_transfer(market, to, amount, data=approve),
+        raw_transfer(market, to, amount, maxFeePerGas=1),
+        raw_transfer(market, to, amount)[:-2],
+        "0x02c0",
+        "0x" + "00" * 100,
+    ):
+        await refused(raw, "transaction_invalid")
+    gap = await refused(raw_transfer(market, to, amount, nonce=1), "nonce_taken")
+    assert gap["expected"] == 0
+    good = raw_transfer(market, to, amount)
+    await refused(good, "invalid_request", **{"from": friend["id"], "to": alice["id"]})
+
+    sent = await shop.ok("/v1/transfers", {**send, "raw_transaction": good}, key="r1", wait=30)
+    assert (sent["status"], sent["error"]) == ("succeeded", None)
+    again = await shop.post("/v1/transfers", {**send, "raw_transaction": good}, key="r1")
+    assert (again.json()["id"], again.headers["Idempotency-Replayed"]) == (sent["id"], "true")
+    await refused(good, "reference_taken")
+    await refused(raw_transfer(market, to, amount, gas=210_000), "nonce_taken")
+    assert (await market.balance(friend))["available"] == str(COIN)
+    operations = (await shop.get(f"/v1/operations?resource_id={sent['id']}")).json()["data"]
+    assert [(one["status"], one["signer"], one["tx_hash"]) for one in operations] == [
+        ("done", "owner", sent["nonce"])
+    ]
+
+    # What the coin refuses is mined as a failure, and says why.
+    await shop.ok(f"/v1/accounts/{friend['id']}/freeze", {"reason": "case 7"}, wait=30)
+    by_address = {**send, "to": to, "raw_transaction": raw_transfer(market, to, 1, nonce=1)}
+    failed = await shop.ok("/v1/transfers", {**by_address, "amount": "1"}, wait=30)
+    assert (failed["status"], "AccountIsFrozen" in failed["error"]) == ("failed", True)
+    await market.reconcile()
+
+
+async def test_a_transaction_that_its_owner_replaced_fails_and_alarms_nobody(
+    signing: Signing,
+) -> None:
+    """The owner's wallet is quicker, after the nonce was looked at: here, by an old look."""
+    market, shop = signing.market, signing.shop
+    context = shop.app.state.context
+    alice = await market.member(address=ALICE.address, topup=3 * COIN)
+    friend = await market.member()
+    to = friend["address"]
+    late = await read_raw_transfer(context, raw_transfer(market, to, COIN))
+    quick = raw_transfer(market, to, 2 * COIN)
+    await market.platform.engine.rpc.call("eth_sendRawTransaction", quick)
+    await market.member()  # until the block has been read
+    assert (await market.balance(friend))["available"] == str(2 * COIN)
+    body = {"from": alice["id"], "to": to, "amount": str(COIN), "raw_transaction": late.raw}
+    request, merchant_id = TransferRequest.model_validate(body), shop_id(market)
+    outcome = market.platform.store.write_now(
+        lambda session: create_transfer(session, context, merchant_id, request, 0, late)
+    )
+    path = f"/v1/transfers/{outcome.resource_id}"
+    transfer = (await shop.get(path)).json()
+    while transfer["status"] == "pending":
+        await asyncio.sleep(0.05)
+        transfer = (await shop.get(path)).json()
+    assert (transfer["status"], "nonce 0" in transfer["error"]) == ("failed", True)
+    operation = (await shop.get(f"/v1/operations/{outcome.operations[0]}")).json()
+    assert (operation["error_code"], operation["attempts"][0]["status"]) == (
+        "nonce_used",
+        "replaced",
+    )
+    assert (await market.balance(alice))["available"] == str(COIN)
+    ready = (await shop.get("/health/ready")).json()
+    assert (ready["status"], ready["conflicts"]) == ("ok", 0)
+    await market.reconcile()
+
+
+def shop_id(market: Market) -> str:
+    return market.platform.store.read_now(
+        lambda session: str(session.scalar(select(Merchant.id).where(Merchant.name == "Demo shop")))
+    )
 
 
 async def test_a_redemption_is_sent_by_its_owner(signing: Signing) -> None:
