@@ -85,7 +85,7 @@ async def run_worker(
         clock=clock,
         ids=ids,
     )
-    broadcaster = Broadcaster(engine, store, clock=clock)
+    broadcaster = Broadcaster(engine, store, clock=clock, ids=ids)
     submitter = Submitter(
         engine.rpc,
         store,

@@ -73,6 +73,12 @@ class FreezeRequest(Input):
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "chargeback case 7"}]})
 
 
+class ExpelRequest(Input):
+    reason: Note = Field(description="kept here, in the event")
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "shop closed"}]})
+
+
 class MembershipRequest(Input):
     kinds: list[Kind] | None = Field(None, min_length=1, max_length=3)
     member_until: TimeIn
@@ -240,7 +246,7 @@ def change_membership(
     request: MembershipRequest,
     now: int,
 ) -> Outcome:
-    """Renew a membership, or admit again a member whose admission failed or has expired.
+    """Renew a membership, or admit again: after an expulsion, the end of it, a failed admission.
 
     Raises:
         Problem: not_found, operation_pending, invalid_request.
@@ -294,6 +300,24 @@ def unfreeze_account(
     return _queue_standing(session, context, merchant_id, account, "account.unfreeze", calldata)
 
 
+def expel_account(
+    session: Session, context: Context, merchant_id: str, account_id: str, request: ExpelRequest
+) -> Outcome:
+    """End a membership now. The member keeps its coin, and can do nothing with it.
+
+    Raises:
+        Problem: not_found, invalid_state, operation_pending.
+    """
+    account = find_account(session, merchant_id, account_id)
+    if account.status not in (AccountStatus.ACTIVE, AccountStatus.FROZEN):
+        raise _wrong_state(account, "expelled")
+    calldata = context.coin.encode("expel", account.address)
+    outcome = _queue_standing(session, context, merchant_id, account, "account.expel", calldata)
+    data = {"status": account.status, "reason": request.reason}
+    record(session, context, merchant_id, "account.expulsion_requested", account_id, data)
+    return outcome
+
+
 def find_account(
     session: Session, merchant_id: str, account_id: str, param: str = "id"
 ) -> Row[Any]:
@@ -308,14 +332,28 @@ def find_active(session: Session, merchant_id: str, account_id: str, param: str)
     """
     account = find_account(session, merchant_id, account_id, param)
     if account.status != AccountStatus.ACTIVE:
-        raise Problem(
-            "account_not_active",
-            f"{param}: the account {account_id} is {account.status}, not active",
-            param=param,
-            retryable=account.status == AccountStatus.PENDING,
-            actual=account.status,
-        )
+        raise _not_active(account, param)
     return account
+
+
+def refuse_barred(account: Row[Any], param: str) -> None:
+    """Refuse who can neither send nor receive. Whose admission is on its way is not refused.
+
+    Raises:
+        Problem: account_not_active.
+    """
+    if account.status in (AccountStatus.FROZEN, AccountStatus.EXPIRED):
+        raise _not_active(account, param)
+
+
+def _not_active(account: Row[Any], param: str) -> Problem:
+    return Problem(
+        "account_not_active",
+        f"{param}: the account {account.id} is {account.status}, not active",
+        param=param,
+        retryable=account.status == AccountStatus.PENDING,
+        actual=account.status,
+    )
 
 
 def show_account(session: Session, merchant_id: str, account_id: str) -> Account:
@@ -556,12 +594,28 @@ async def entries(
 async def membership(
     account_id: str, body: MembershipRequest, command: AccountsCommand
 ) -> Response:
-    """Renew a membership, or try a failed admission again."""
+    """Renew a membership, admit again who was expelled, or try a failed admission again."""
     context, merchant_id = command.context, command.caller.merchant_id
     now = await context.clock.now()
     return await command.run(
         body,
         lambda session: change_membership(session, context, merchant_id, account_id, body, now),
+        lambda session, account_id: show_account(session, merchant_id, account_id),
+    )
+
+
+@router.post(
+    "/{account_id}/expel",
+    status_code=202,
+    response_model=Account,
+    responses=documented("not_found", "invalid_state", "operation_pending"),
+)
+async def expel(account_id: str, body: ExpelRequest, command: AccountsCommand) -> Response:
+    """End the membership now; `membership` admits again."""
+    context, merchant_id = command.context, command.caller.merchant_id
+    return await command.run(
+        body,
+        lambda session: expel_account(session, context, merchant_id, account_id, body),
         lambda session, account_id: show_account(session, merchant_id, account_id),
     )
 

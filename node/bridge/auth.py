@@ -18,8 +18,8 @@ from node.store import Store
 from node.store.models import ApiKey, Merchant
 
 # "credit": what sellers and lenders do; "desk": the platform's own part, offers and the reserve;
-# "arbitrate": decisions on disputes; "x402": what a server that sells by the call asks; "operate":
-# the outbox of all merchants together.
+# "arbitrate": decisions on disputes; "scores": posting them; "x402": what a server that sells by
+# the call asks; "operate": the outbox of all merchants together.
 Scope = Literal[
     "read",
     "accounts",
@@ -28,6 +28,7 @@ Scope = Literal[
     "arbitrate",
     "credit",
     "desk",
+    "scores",
     "webhooks",
     "keys",
     "x402",

@@ -1,6 +1,9 @@
 """What members sign: EIP-3009 authorizations and the contracts' intents (EIP-712), made for managed
 accounts, checked for external ones.
 
+What an external account has to sign is told in one way for every request: 422 `signature_required`
+with `typed_data`, the whole EIP-712 message, and `param`, the field in which its signature comes.
+
 A wrong signature is refused here, before it costs an operation. Only keys can sign (65 bytes): the
 EIP-1271 signature of a contract account is for the chain to judge, and such an account acts on
 chain by itself.
@@ -8,7 +11,7 @@ chain by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +25,11 @@ from node.bridge.credit import SIGNED_FOR
 from node.bridge.problems import Problem
 from node.bridge.values import SignedAuthorization, SignedIntent
 from node.chain.typed_data import (
+    authorization_json,
+    contract_of,
+    intent_digest,
+    intent_json,
     intent_nonce,
-    order_intent_digest,
-    order_intent_json,
     receive_authorization_digest,
     transfer_authorization_digest,
 )
@@ -61,6 +66,20 @@ class Payment:
             nonce=self.nonce,
         )
 
+    def typed_data(self, context: Context, valid_before: int) -> dict[str, Any]:
+        """The same for a wallet, valid from now on."""
+        return authorization_json(
+            chain_id=context.manifest.chain_id,
+            coin=context.coin_address,
+            receive=self.receive,
+            sender=self.sender,
+            to=self.to,
+            value=self.amount,
+            valid_after=0,
+            valid_before=valid_before,
+            nonce=self.nonce,
+        )
+
 
 def authorization_for(
     context: Context,
@@ -75,16 +94,18 @@ def authorization_for(
 
     Args:
         given: what came with the request; for an external account only.
-        valid_before: of an authorization made here.
+        valid_before: of an authorization made here, or proposed to the owner.
         now: the chain's time.
 
     Raises:
         Problem: signature_required, signature_invalid, invalid_request.
     """
     if account.managed_index is None:
+        if given is None:
+            raise unsigned(payment.typed_data(context, valid_before), "authorization")
         return checked(context, payment, given, now)
     if given is not None:
-        raise _managed(account)
+        raise _managed(account, "authorization")
     signer = context.seed.managed(account.managed_index)
     signature = signer.sign_hash(payment.digest(context, 0, valid_before))
     return SignedAuthorization(
@@ -93,33 +114,27 @@ def authorization_for(
 
 
 def checked(
-    context: Context, payment: Payment, given: SignedAuthorization | None, now: int
+    context: Context,
+    payment: Payment,
+    given: SignedAuthorization,
+    now: int,
+    *,
+    within: str = "authorization.",
 ) -> SignedAuthorization:
     """Return a member's own authorization once it is sure that the coin will accept it.
 
+    Args:
+        within: where its fields are in the request, for `param`.
+
     Raises:
-        Problem: signature_required (with what is to be signed), signature_invalid.
+        Problem: signature_invalid.
     """
-    if given is None:
-        kind = "ReceiveWithAuthorization" if payment.receive else "TransferWithAuthorization"
-        raise Problem(
-            "signature_required",
-            f"{payment.sender} has to sign {kind} with these values (EIP-3009)",
-            param="signature",
-            to_sign={
-                "primary_type": kind,
-                "from": payment.sender,
-                "to": payment.to,
-                "value": str(payment.amount),
-                "nonce": payment.nonce,
-            },
-        )
     if not given.valid_after < now < given.valid_before:
         raise Problem(
             "signature_invalid",
             f"the authorization is valid between {given.valid_after} and {given.valid_before}, and"
             f" the chain's time is {now}",
-            param="valid_after" if now <= given.valid_after else "valid_before",
+            param=within + ("valid_after" if now <= given.valid_after else "valid_before"),
         )
     digest = payment.digest(context, given.valid_after, given.valid_before)
     signer = _signer_of(digest, bytes.fromhex(given.signature[2:]))
@@ -128,83 +143,12 @@ def checked(
             "signature_invalid",
             f"the signature is {'nobody' if signer is None else signer}'s for this payment, not"
             f" {payment.sender}'s",
-            param="signature",
+            param=f"{within}signature",
         )
     return given
-
-
-@dataclass(frozen=True)
-class Intent:
-    """What a member wants a contract to do.
-
-    Attributes:
-        kind: primary type of the EIP-712 message.
-        signer: the member's address.
-        message: what is signed, without the deadline; amounts as decimal strings.
-        digest: the hash that is signed, by the deadline.
-        typed_data: the whole message as EIP-712 JSON, by the deadline; None: not made.
-    """
-
-    kind: str
-    signer: str
-    message: Mapping[str, str]
-    digest: Callable[[int], bytes]
-    typed_data: Callable[[int], dict[str, Any]] | None = None
 
 
 def intent_for(
-    context: Context,
-    account: Row[Any],
-    intent: Intent,
-    given: SignedIntent | None,
-    *,
-    deadline: int,
-    now: int,
-) -> SignedIntent:
-    """Return an account's signed intent.
-
-    Args:
-        given: what came with the request; for an external account only.
-        deadline: of an intent signed here; it is valid before that.
-        now: the chain's time.
-
-    Raises:
-        Problem: signature_required (with what is to be signed), signature_invalid, invalid_request.
-    """
-    if account.managed_index is not None:
-        if given is not None:
-            raise _managed(account)
-        signature = context.seed.managed(account.managed_index).sign_hash(intent.digest(deadline))
-        return SignedIntent(signature="0x" + signature.hex(), deadline=deadline)
-    if given is None:
-        to_sign: dict[str, Any] = {"primary_type": intent.kind, **intent.message}
-        if intent.typed_data is not None:
-            # With a deadline that will do; its signer may take another one.
-            to_sign["typed_data"] = intent.typed_data(deadline)
-        raise Problem(
-            "signature_required",
-            f"{intent.signer} has to sign {intent.kind} with these values and a deadline (EIP-712)",
-            param="signed",
-            to_sign=to_sign,
-        )
-    if now >= given.deadline:
-        raise Problem(
-            "signature_invalid",
-            f"the deadline of the signature is {given.deadline}, and the chain's time is {now}",
-            param="signed.deadline",
-        )
-    signer = _signer_of(intent.digest(given.deadline), bytes.fromhex(given.signature[2:]))
-    if signer != intent.signer:
-        raise Problem(
-            "signature_invalid",
-            f"the signature is {'nobody' if signer is None else signer}'s for this {intent.kind},"
-            f" not {intent.signer}'s",
-            param="signed.signature",
-        )
-    return given
-
-
-def order_intent_for(
     context: Context,
     account: Row[Any],
     kind: str,
@@ -214,11 +158,11 @@ def order_intent_for(
     *,
     now: int,
 ) -> tuple[int, SignedIntent]:
-    """Return what payer or payee wants the escrow to do with an order, signed, and its nonce.
+    """Return what a member wants a contract to do, signed, and its nonce.
 
     Args:
-        kind: Release, Void, Reclaim, Dispute or Evidence.
-        ref: names what is done: it has a nonce of its own, so the escrow takes it once.
+        kind: the primary type, which `node.chain.typed_data` knows.
+        ref: names what is done: it has a nonce of its own, so the contract takes it once.
         fields: of the message, without nonce and deadline.
         given: what came with the request; for an external account only.
         now: the chain's time.
@@ -227,28 +171,57 @@ def order_intent_for(
         Problem: signature_required (with what is to be signed), signature_invalid, invalid_request.
     """
     nonce = intent_nonce(ref)
-    chain_id, escrow = context.manifest.chain_id, context.escrow_address
+    of: dict[str, Any] = {
+        "chain_id": context.manifest.chain_id,
+        "contract": context.manifest.contracts[contract_of(kind)].address,
+        "kind": kind,
+    }
+    message: dict[str, Any] = {**fields, "nonce": nonce}
+    if account.managed_index is not None:
+        if given is not None:
+            raise _managed(account, "signed")
+        deadline = now + SIGNED_FOR
+        signer = context.seed.managed(account.managed_index)
+        digest = intent_digest(**of, message={**message, "deadline": deadline})
+        signature = "0x" + signer.sign_hash(digest).hex()
+        return nonce, SignedIntent(signature=signature, deadline=deadline)
+    if given is None:
+        # With a deadline that will do; its signer may take another one.
+        message["deadline"] = now + _SIGN_WITHIN
+        raise unsigned(intent_json(**of, message=message), "signed")
+    if now >= given.deadline:
+        raise Problem(
+            "signature_invalid",
+            f"the deadline of the signature is {given.deadline}, and the chain's time is {now}",
+            param="signed.deadline",
+        )
+    digest = intent_digest(**of, message={**message, "deadline": given.deadline})
+    owner = _signer_of(digest, bytes.fromhex(given.signature[2:]))
+    if owner != account.address:
+        raise Problem(
+            "signature_invalid",
+            f"the signature is {'nobody' if owner is None else owner}'s for this {kind}, not"
+            f" {account.address}'s",
+            param="signed.signature",
+        )
+    return nonce, given
 
-    def digest(deadline: int) -> bytes:
-        message = {**fields, "nonce": nonce, "deadline": deadline}
-        return order_intent_digest(chain_id=chain_id, escrow=escrow, kind=kind, message=message)
 
-    def typed_data(deadline: int) -> dict[str, Any]:
-        message = {**fields, "nonce": nonce, "deadline": deadline}
-        return order_intent_json(chain_id=chain_id, escrow=escrow, kind=kind, message=message)
-
-    words = {name: str(value) for name, value in fields.items()} | {"nonce": str(nonce)}
-    intent = Intent(kind, account.address, words, digest, typed_data)
-    managed = account.managed_index is not None
-    deadline = now + (SIGNED_FOR if managed else _SIGN_WITHIN)
-    return nonce, intent_for(context, account, intent, given, deadline=deadline, now=now)
+def unsigned(typed_data: dict[str, Any], param: str) -> Problem:
+    """The refusal that says what an owner has to sign, and where its signature comes."""
+    return Problem(
+        "signature_required",
+        f"the account's owner has to sign `typed_data` (EIP-712); send the signature in {param!r}",
+        param=param,
+        typed_data=typed_data,
+    )
 
 
-def _managed(account: Row[Any]) -> Problem:
+def _managed(account: Row[Any], param: str) -> Problem:
     return Problem(
         "invalid_request",
-        f"the key of the account {account.id} is managed by the node, which signs for it",
-        param="signature",
+        f"{param}: the key of the account {account.id} is managed by the node, which signs for it",
+        param=param,
     )
 
 

@@ -126,7 +126,7 @@ class ChainTransaction(Output):
     id: str
     sender: str
     nonce: int
-    status: Literal["signed", "mined", "conflict", "resolved"] = Field(
+    status: Literal["signed", "mined", "conflict", "resolved", "replaced"] = Field(
         description="`conflict`: somebody else used the nonce; `resolved`: and people looked at it"
     )
     tx_hash: str = Field(description="of what is sent or, once it is mined, of what was")

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 
-from node.bridge.problems import Problem
+from node.bridge.accounts import find_account
+from node.bridge.problems import Problem, not_found
 from node.bridge.rows import owned, table
 from node.index.credit import TOTALS_ID, line_of
 from node.index.credit_line import BPS, Line
 from node.settings import DAY
 from node.store import models
-from node.store.models import MoveStatus
+from node.store.models import LineStatus, MoveStatus
 
 CreditMove = (
     type[models.Draw]
@@ -34,6 +35,9 @@ _MEMBERS = table(models.Member)
 _CASH = select(_MEMBERS.c.balance).where(_MEMBERS.c.address == bindparam("its_address"))
 _BLOCKS = table(models.Block)
 _NEWEST_TIME = select(_BLOCKS.c.timestamp).order_by(_BLOCKS.c.number.desc()).limit(1)
+_NEWEST_BLOCK = select(func.max(_BLOCKS.c.number))
+_HOLDS = table(models.LineHold)
+_FIND_HOLD = select(_HOLDS).where(_HOLDS.c.account_id == bindparam("its_account"))
 _FIND_LINE = select(_LINES).where(_LINES.c.seller == bindparam("its_seller"))
 
 
@@ -47,6 +51,62 @@ def line_now(row: Row[Any], now: int) -> Line:
     line = line_of(dict(row._mapping))
     line.advance(now)
     return line
+
+
+def account_of_line(line: str) -> str:
+    """The id of the seller's account, which the line's id follows from.
+
+    Raises:
+        Problem: not_found.
+    """
+    prefix, _, rest = line.partition("_")
+    if prefix != "lin":
+        raise not_found("credit line", line, "id")
+    return f"acc_{rest}"
+
+
+def find_own_line(session: Session, merchant_id: str, line: str) -> tuple[Row[Any], Row[Any]]:
+    """Return the seller's account, and its line as of its newest log.
+
+    Raises:
+        Problem: not_found.
+    """
+    account = find_account(session, merchant_id, account_of_line(line))
+    row = find_line(session, account.address)
+    if row is None:
+        raise not_found("credit line", line, "id")
+    return account, row
+
+
+def find_hold(session: Session, account_id: str) -> Row[Any] | None:
+    """Why the bridge draws nothing on an account's line; None where it may."""
+    return session.execute(_FIND_HOLD, {"its_account": account_id}).one_or_none()
+
+
+def owed_of(row: Row[Any], line: Line) -> int:
+    """What pays a line off; once charged off, what there is to recover."""
+    if line.status is LineStatus.CHARGED_OFF:
+        return int(row.loss_to_pool + row.loss_to_reserve)
+    return line.payoff
+
+
+def past_due_of(row: Row[Any], line: Line) -> int:
+    if line.status is LineStatus.ACTIVE:
+        return line.past_due_interest + line.past_due_principal
+    return owed_of(row, line)
+
+
+def status_of(row: Row[Any], line: Line, now: int) -> str:
+    """A line on which nothing is owed and nothing can be drawn is closed, though the book, which
+    would take a new offer for it, calls it active."""
+    if line.status is LineStatus.ACTIVE and not row.limit and not line.payoff:
+        return str(LineStatus.CLOSED)
+    return "delinquent" if line.delinquent(now) else str(line.status)
+
+
+def newest_block(session: Session) -> int:
+    """The block that all indexed state is of."""
+    return session.scalar(_NEWEST_BLOCK) or 0
 
 
 def not_before_indexed(session: Session, now: int) -> int:

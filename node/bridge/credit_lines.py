@@ -23,15 +23,21 @@ from starlette.responses import Response
 from node.bridge.accounts import find_account, find_active
 from node.bridge.answers import answer
 from node.bridge.auth import Reader
-from node.bridge.authorizations import Intent, Payment, authorization_for, intent_for
+from node.bridge.authorizations import Payment, authorization_for, intent_for
 from node.bridge.context import Context, Ctx
 from node.bridge.credit import (
     SIGNED_FOR,
-    find_line,
+    account_of_line,
+    find_hold,
+    find_own_line,
     line_now,
+    newest_block,
     not_before_indexed,
+    owed_of,
+    past_due_of,
     pending,
     refuse_taken_reference,
+    status_of,
     totals_of,
 )
 from node.bridge.events import record
@@ -39,7 +45,7 @@ from node.bridge.funds import available, refuse_unless_available
 from node.bridge.idempotency import CreditCommand, Outcome
 from node.bridge.operations import Call, queue, reference
 from node.bridge.pagination import Listed, ListQuery, page
-from node.bridge.problems import Problem, documented, not_found
+from node.bridge.problems import Problem, documented
 from node.bridge.rows import add, find, owned, table
 from node.bridge.values import (
     Amount,
@@ -53,7 +59,7 @@ from node.bridge.values import (
     Time,
     rfc3339,
 )
-from node.chain.typed_data import draw_digest, intent_nonce, repayment_nonce
+from node.chain.typed_data import repayment_nonce
 from node.index.credit import line_id
 from node.index.credit_line import BPS, Line
 from node.settings import DAY
@@ -117,6 +123,11 @@ class RepaymentRequest(Input):
     )
 
 
+class Suspension(Output):
+    since: Time
+    reason: str
+
+
 class CreditLine(Output):
     id: str
     account: str
@@ -147,8 +158,10 @@ class CreditLine(Output):
     written_off: Amount
     recovered: Amount
     offer_hash: str = Field(description="of the terms in force")
+    suspended: Suspension | None = Field(description="while draws are: see `…/suspend`")
     opened_at: Time
     as_of: Time = Field(description="the chain's time of all this")
+    as_of_block: int = Field(description="the newest block it was computed from")
 
     model_config = ConfigDict(
         extra="forbid",
@@ -181,8 +194,10 @@ class CreditLine(Output):
                     "written_off": "0",
                     "recovered": "0",
                     "offer_hash": "0x" + "9c" * 32,
+                    "suspended": None,
                     "opened_at": "2026-01-31T09:15:00Z",
                     "as_of": "2026-02-10T09:15:00Z",
+                    "as_of_block": 4711,
                 }
             ]
         },
@@ -271,13 +286,20 @@ def create_draw(
     """Draw on a line, by the managed key or an external seller's signature.
 
     Raises:
-        Problem: not_found, account_not_active, reference_taken, line_not_in_good_standing,
-            amount_too_large, draws_paused, reserve_too_low, not_enough_cash, signature_required,
-            signature_invalid.
+        Problem: not_found, account_not_active, line_suspended, reference_taken,
+            line_not_in_good_standing, amount_too_large, draws_paused, reserve_too_low,
+            not_enough_cash, signature_required, signature_invalid.
     """
-    account = find_account(session, merchant_id, _account_id(its_id))
-    row = _line_row(session, account, its_id)
+    account, row = find_own_line(session, merchant_id, its_id)
     find_active(session, merchant_id, account.id, "id")
+    hold = find_hold(session, account.id)
+    if hold is not None:
+        raise Problem(
+            "line_suspended",
+            f"draws on the credit line {its_id} are suspended since {rfc3339(hold.since)}:"
+            f" {hold.reason}",
+            since=rfc3339(hold.since),
+        )
     refuse_taken_reference(session, models.Draw, merchant_id, request.reference, account.id)
     now = not_before_indexed(session, now)
     line = line_now(row, now)
@@ -291,25 +313,13 @@ def create_draw(
             limit=str(max(left, 0)),
         )
     _refuse_by_totals(session, context, request.amount)
-    nonce = intent_nonce(reference("plaza/draw", account.id, request.reference))
-    message = {"seller": account.address, "amount": str(request.amount), "nonce": str(nonce)}
-
-    def digest(deadline: int) -> bytes:
-        return draw_digest(
-            chain_id=context.manifest.chain_id,
-            book=context.book_address,
-            seller=account.address,
-            amount=request.amount,
-            nonce=nonce,
-            deadline=deadline,
-        )
-
-    signed = intent_for(
+    nonce, signed = intent_for(
         context,
         account,
-        Intent("Draw", account.address, message, digest),
+        "Draw",
+        reference("plaza/draw", account.id, request.reference),
+        {"seller": account.address, "amount": request.amount},
         request.signed,
-        deadline=now + SIGNED_FOR,
         now=now,
     )
     draw_id = context.ids.new("drw")
@@ -356,17 +366,17 @@ def _refuse_bad_standing(its_id: str, row: Row[Any], line: Line, now: int) -> No
     if line.status is not LineStatus.ACTIVE or line.past_due_since:
         raise Problem(
             "line_not_in_good_standing",
-            f"the credit line {its_id} is {_status(line, now)}, with {_past_due(row, line)} past"
-            " due",
-            actual=_status(line, now),
-            past_due=str(_past_due(row, line)),
+            f"the credit line {its_id} is {status_of(row, line, now)}, with"
+            f" {past_due_of(row, line)} past due",
+            actual=status_of(row, line, now),
+            past_due=str(past_due_of(row, line)),
         )
     if now >= row.draw_until:
         raise Problem(
             "line_not_in_good_standing",
             f"the credit line {its_id} could be drawn on before {rfc3339(row.draw_until)}; it is"
             f" {rfc3339(now)} on the chain",
-            actual=_status(line, now),
+            actual=status_of(row, line, now),
             draw_until=rfc3339(row.draw_until),
         )
 
@@ -424,13 +434,12 @@ def create_repayment(
         Problem: not_found, account_not_active, reference_taken, nothing_owed, insufficient_funds,
             invalid_request, signature_required, signature_invalid.
     """
-    account = find_account(session, merchant_id, _account_id(its_id))
-    row = _line_row(session, account, its_id)
+    account, row = find_own_line(session, merchant_id, its_id)
     payer = find_active(session, merchant_id, request.payer or account.id, "payer")
     refuse_taken_reference(session, models.Repayment, merchant_id, request.reference, account.id)
     now = not_before_indexed(session, now)
     line = line_now(row, now)
-    if not _owed(row, line):
+    if not owed_of(row, line):
         raise Problem("nothing_owed", f"nothing is owed on the credit line {its_id}")
     value = request.amount
     if value is None:
@@ -442,7 +451,7 @@ def create_repayment(
             )
         # With the interest of the time until it is in a block; the rest comes back.
         line.advance(now + DAY)
-        value = _owed(row, line)
+        value = owed_of(row, line)
     ref = reference("plaza/repayment", account.id, request.reference)
     payment = Payment(
         sender=payer.address,
@@ -499,19 +508,26 @@ def create_repayment(
 
 
 def show_line(session: Session, merchant_id: str, its_id: str, now: int) -> CreditLine:
-    account = find_account(session, merchant_id, _account_id(its_id))
-    now = not_before_indexed(session, now)
-    return _show_line(_line_row(session, account, its_id), account.id, now)
+    account, row = find_own_line(session, merchant_id, its_id)
+    hold = find_hold(session, account.id)
+    now, block = not_before_indexed(session, now), newest_block(session)
+    return _show_line(row, account.id, hold, now, block)
 
 
 def list_lines(session: Session, merchant_id: str, query: ListQuery, now: int) -> Page[CreditLine]:
-    now = not_before_indexed(session, now)
+    now, block = not_before_indexed(session, now), newest_block(session)
     statement = (
         select(_LINES, _ACCOUNTS.c.id)
         .join(_ACCOUNTS, _ACCOUNTS.c.address == _LINES.c.seller)
         .where(_ACCOUNTS.c.merchant_id == merchant_id)
     )
-    return page(session, statement, _ACCOUNTS.c.id, query, lambda row: _show_line(row, row.id, now))
+    return page(
+        session,
+        statement,
+        _ACCOUNTS.c.id,
+        query,
+        lambda row: _show_line(row, row.id, find_hold(session, row.id), now, block),
+    )
 
 
 def show_draw(session: Session, merchant_id: str, draw_id: str) -> Draw:
@@ -523,7 +539,7 @@ def show_repayment(session: Session, merchant_id: str, repayment_id: str) -> Rep
 
 
 def list_draws(session: Session, merchant_id: str, its_id: str, query: ListQuery) -> Page[Draw]:
-    account = find_account(session, merchant_id, _account_id(its_id))
+    account = find_account(session, merchant_id, account_of_line(its_id))
     draws = table(models.Draw)
     statement = owned(models.Draw, merchant_id).where(draws.c.account_id == account.id)
     return page(session, statement, draws.c.id, query, _show_draw)
@@ -532,53 +548,33 @@ def list_draws(session: Session, merchant_id: str, its_id: str, query: ListQuery
 def list_repayments(
     session: Session, merchant_id: str, its_id: str, query: ListQuery
 ) -> Page[Repayment]:
-    account = find_account(session, merchant_id, _account_id(its_id))
+    account = find_account(session, merchant_id, account_of_line(its_id))
     repayments = table(models.Repayment)
     statement = owned(models.Repayment, merchant_id).where(repayments.c.account_id == account.id)
     return page(session, statement, repayments.c.id, query, _show_repayment)
-
-
-def _account_id(its_id: str) -> str:
-    prefix, _, rest = its_id.partition("_")
-    if prefix != "lin":
-        raise not_found("credit line", its_id, "id")
-    return f"acc_{rest}"
-
-
-def _line_row(session: Session, account: Row[Any], its_id: str) -> Row[Any]:
-    row = find_line(session, account.address)
-    if row is None:
-        raise not_found("credit line", its_id, "id")
-    return row
-
-
-def _status(line: Line, now: int) -> str:
-    return "delinquent" if line.delinquent(now) else str(line.status)
-
-
-def _owed(row: Row[Any], line: Line) -> int:
-    if line.status is LineStatus.CHARGED_OFF:
-        return int(row.loss_to_pool + row.loss_to_reserve)
-    return line.payoff
-
-
-def _past_due(row: Row[Any], line: Line) -> int:
-    if line.status is LineStatus.ACTIVE:
-        return line.past_due_interest + line.past_due_principal
-    return _owed(row, line)
 
 
 def _nonce_ref(nonce: int) -> str:
     return f"0x{nonce:064x}"
 
 
-def _show_line(row: Row[Any], account_id: str, now: int) -> CreditLine:
+def _show_line(
+    row: Row[Any], account_id: str, hold: Row[Any] | None, now: int, block: int
+) -> CreditLine:
     line = line_now(row, now)
-    may_draw = line.status is LineStatus.ACTIVE and not line.past_due_since and now < row.draw_until
+    suspended = None
+    if hold is not None:
+        suspended = Suspension(since=hold.since, reason=hold.reason)
+    may_draw = (
+        not suspended
+        and line.status is LineStatus.ACTIVE
+        and not line.past_due_since
+        and now < row.draw_until
+    )
     return CreditLine(
         id=line_id(account_id),
         account=account_id,
-        status=_status(line, now),  # type: ignore[arg-type]
+        status=status_of(row, line, now),  # type: ignore[arg-type]
         limit=row.limit,
         available=max(row.limit - line.principal, 0) if may_draw else 0,
         apr_bps=line.apr_bps,
@@ -587,16 +583,18 @@ def _show_line(row: Row[Any], account_id: str, now: int) -> CreditLine:
         draw_until=row.draw_until,
         principal=line.principal,
         interest=line.interest_owed,
-        payoff=_owed(row, line),
-        past_due=_past_due(row, line),
+        payoff=owed_of(row, line),
+        past_due=past_due_of(row, line),
         past_due_since=line.past_due_since or None,
         due_in_window=line.interest_due + line.installment_due,
         window_end=line.window_end or None,
         interest_bps_seconds=str(line.interest),
         **{name: getattr(row, name) for name in _TOTALS},
         offer_hash=row.offer_hash,
+        suspended=suspended,
         opened_at=row.opened_at,
         as_of=now,
+        as_of_block=block,
     )
 
 
@@ -675,6 +673,7 @@ async def get(context: Ctx, caller: Reader, line_id: str) -> Response:
     responses=documented(
         "not_found",
         "account_not_active",
+        "line_suspended",
         "reference_taken",
         "line_not_in_good_standing",
         "amount_too_large",

@@ -17,14 +17,14 @@ from starlette.responses import Response
 from node.bridge.accounts import find_account, find_active
 from node.bridge.answers import answer
 from node.bridge.auth import Reader
-from node.bridge.authorizations import Intent, intent_for
+from node.bridge.authorizations import intent_for
 from node.bridge.context import Context, Ctx
-from node.bridge.credit import SIGNED_FOR, find_line, line_now, not_before_indexed, totals_of
+from node.bridge.credit import find_line, line_now, not_before_indexed, totals_of
 from node.bridge.events import record
 from node.bridge.idempotency import CreditCommand, DeskCommand, Outcome
 from node.bridge.operations import Call, queue, reference, refuse_if_pending
 from node.bridge.pagination import Listed, ListQuery, page
-from node.bridge.problems import Problem, documented
+from node.bridge.problems import Problem, documented, not_found
 from node.bridge.rows import add, change, find, owned, table
 from node.bridge.values import (
     MAX_TIME,
@@ -32,13 +32,13 @@ from node.bridge.values import (
     AmountIn,
     Bytes32,
     Input,
+    Note,
     Output,
     Page,
     SignedIntent,
     Time,
     rfc3339,
 )
-from node.chain.typed_data import acceptance_digest, intent_nonce
 from node.chain.typed_data import offer_hash as hash_of_offer
 from node.index.credit import line_id
 from node.settings import DAY
@@ -101,6 +101,14 @@ class AcceptRequest(Input):
     )
 
 
+class DeclineRequest(Input):
+    reason: Note | None = Field(default=None, description="kept here, in the event")
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{}, {"reason": "the holdback is too high"}]}
+    )
+
+
 class OffersQuery(ListQuery):
     account: str | None = Field(None, max_length=64)
     status: OfferStatus | None = None
@@ -109,7 +117,7 @@ class OffersQuery(ListQuery):
 class Offer(Output):
     id: str
     account: str
-    status: Literal["offered", "accepted", "revoked"]
+    status: Literal["offered", "accepted", "declined", "revoked"]
     limit: Amount
     apr_bps: int
     draw_fee_bps: int
@@ -125,6 +133,7 @@ class Offer(Output):
     error: str | None = Field(description="of the last failed operation")
     created_at: Time
     accepted_at: Time | None = Field(description="by the chain's clock")
+    declined_at: Time | None = Field(description="by its seller")
 
     model_config = ConfigDict(
         extra="forbid",
@@ -149,6 +158,7 @@ class Offer(Output):
                     "error": None,
                     "created_at": "2026-01-31T09:15:00Z",
                     "accepted_at": None,
+                    "declined_at": None,
                 }
             ]
         },
@@ -203,6 +213,7 @@ def create_offer(
         error=None,
         created_at=context.wall_now(),
         accepted_at=None,
+        declined_at=None,
     )
     data = {"status": OfferStatus.OFFERED, "account": seller.id, "limit": str(request.limit)}
     record(session, context, merchant_id, "credit_offer.created", offer_id, data)
@@ -223,11 +234,7 @@ def accept_offer(
         Problem: not_found, account_not_active, invalid_state, offer_expired, operation_pending,
             line_not_in_good_standing, signature_required, signature_invalid.
     """
-    row = find(session, models.CreditOffer, merchant_id, offer_id, "credit offer")
-    if row.status != OfferStatus.OFFERED:
-        detail = f"the credit offer {offer_id} is {row.status} already"
-        raise Problem("invalid_state", detail, actual=row.status)
-    refuse_if_pending(session, "credit_offer.accept", offer_id)
+    row = _find_open(session, merchant_id, offer_id)
     offer = contract_offer(row)
     if now >= offer["expires"]:
         raise Problem(
@@ -238,20 +245,10 @@ def accept_offer(
         )
     seller = find_active(session, merchant_id, row.account_id, "account")
     _refuse_bad_standing(session, seller.address, offer["aprBps"], now)
-    nonce = intent_nonce(row.offer_hash)
-
-    def digest(deadline: int) -> bytes:
-        return acceptance_digest(
-            chain_id=context.manifest.chain_id,
-            book=context.book_address,
-            offer_hash=row.offer_hash,
-            nonce=nonce,
-            deadline=deadline,
-        )
-
-    message = {"offerHash": row.offer_hash, "nonce": str(nonce)}
-    intent = Intent("Acceptance", seller.address, message, digest)
-    signed = intent_for(context, seller, intent, request.signed, deadline=now + SIGNED_FOR, now=now)
+    fields = {"offerHash": row.offer_hash}
+    nonce, signed = intent_for(
+        context, seller, "Acceptance", row.offer_hash, fields, request.signed, now=now
+    )
     call = Call(
         kind="credit_offer.accept",
         ref=row.offer_hash,
@@ -264,6 +261,72 @@ def accept_offer(
     if row.error is not None:
         change(session, models.CreditOffer, offer_id, {"error": None})
     return Outcome("credit_offer", offer_id, [queue(session, context, merchant_id, offer_id, call)])
+
+
+def decline_offer(
+    session: Session,
+    context: Context,
+    merchant_id: str,
+    offer_id: str,
+    request: DeclineRequest,
+    now: int,
+) -> Outcome:
+    """Decline an offer for its seller, for good: at once here, and then on chain.
+
+    The underwriter takes its signature back there, so that nobody can accept it by itself. No money
+    moves by it, and the desk may offer anew; so a seller with a key of its own need not sign.
+
+    Raises:
+        Problem: not_found, invalid_state, operation_pending.
+    """
+    row = _find_open(session, merchant_id, offer_id)
+    values = {"status": OfferStatus.DECLINED, "declined_at": now, "error": None}
+    change(session, models.CreditOffer, offer_id, values)
+    data = {"status": OfferStatus.DECLINED, "account": row.account_id, "reason": request.reason}
+    record(session, context, merchant_id, "credit_offer.declined", offer_id, data)
+    return _queue_revocation(session, context, row)
+
+
+def revoke_offer(session: Session, context: Context, merchant_id: str, offer_id: str) -> Outcome:
+    """Take an offer back for the platform. It is revoked once the chain has it.
+
+    Raises:
+        Problem: not_found, invalid_state, operation_pending.
+    """
+    row = _find_open(session, merchant_id, offer_id)
+    if row.error is not None:
+        change(session, models.CreditOffer, offer_id, {"error": None})
+    return _queue_revocation(session, context, row)
+
+
+def _find_open(session: Session, merchant_id: str, offer_id: str) -> Row[Any]:
+    """Return an offer of which nothing has been made yet, and nothing is on its way."""
+    # Where writers are not queued (PostgreSQL), who accepts and who declines must not both look
+    # before either has written.
+    row = session.execute(
+        owned(models.CreditOffer, merchant_id)
+        .where(table(models.CreditOffer).c.id == offer_id)
+        .with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise not_found("credit offer", offer_id, "id")
+    if row.status != OfferStatus.OFFERED:
+        detail = f"the credit offer {offer_id} is {row.status} already"
+        raise Problem("invalid_state", detail, actual=row.status)
+    refuse_if_pending(session, "credit_offer.accept", offer_id)
+    refuse_if_pending(session, "credit_offer.revoke", offer_id)
+    return row
+
+
+def _queue_revocation(session: Session, context: Context, row: Row[Any]) -> Outcome:
+    call = Call(
+        kind="credit_offer.revoke",
+        ref=row.offer_hash,
+        signer="underwriter",
+        to=context.book_address,
+        calldata=context.book.encode("revokeOffer", contract_offer(row)),
+    )
+    return Outcome("credit_offer", row.id, [queue(session, context, row.merchant_id, row.id, call)])
 
 
 def _refuse_bad_standing(session: Session, seller: str, apr_bps: int, now: int) -> None:
@@ -331,12 +394,13 @@ def _show(row: Row[Any]) -> Offer:
         error=row.error,
         created_at=row.created_at,
         accepted_at=row.accepted_at,
+        declined_at=row.declined_at,
     )
 
 
 # -------------------------------------------------------------------------------- endpoints
 
-_EMPTY = AcceptRequest()
+_EMPTY, _NO_REASON = AcceptRequest(), DeclineRequest()
 
 
 @router.post(
@@ -392,5 +456,40 @@ async def accept(offer_id: str, command: CreditCommand, body: AcceptRequest = _E
     return await command.run(
         body,
         lambda session: accept_offer(session, context, merchant_id, offer_id, body, now),
+        lambda session, id_: show_offer(session, merchant_id, id_),
+    )
+
+
+@router.post(
+    "/{offer_id}/decline",
+    status_code=202,
+    response_model=Offer,
+    responses=documented("not_found", "invalid_state", "operation_pending"),
+)
+async def decline(
+    offer_id: str, command: CreditCommand, body: DeclineRequest = _NO_REASON
+) -> Response:
+    """Decline an offer for its seller, for good. On chain it is revoked."""
+    context, merchant_id = command.context, command.caller.merchant_id
+    now = await context.clock.now()
+    return await command.run(
+        body,
+        lambda session: decline_offer(session, context, merchant_id, offer_id, body, now),
+        lambda session, id_: show_offer(session, merchant_id, id_),
+    )
+
+
+@router.post(
+    "/{offer_id}/revoke",
+    status_code=202,
+    response_model=Offer,
+    responses=documented("not_found", "invalid_state", "operation_pending"),
+)
+async def revoke(offer_id: str, command: DeskCommand) -> Response:
+    """Take an offer back that nobody has accepted yet."""
+    context, merchant_id = command.context, command.caller.merchant_id
+    return await command.run(
+        None,
+        lambda session: revoke_offer(session, context, merchant_id, offer_id),
         lambda session, id_: show_offer(session, merchant_id, id_),
     )

@@ -26,7 +26,7 @@ from starlette.responses import Response
 from node.bridge.accounts import find_account
 from node.bridge.answers import answer
 from node.bridge.auth import Reader
-from node.bridge.authorizations import order_intent_for
+from node.bridge.authorizations import intent_for
 from node.bridge.context import Context, Ctx
 from node.bridge.credit import holdback_of
 from node.bridge.idempotency import ArbitrateCommand, Outcome, PurchasesCommand
@@ -380,9 +380,7 @@ def open_dispute(
     known = _known(session, purchase, statement)
     ref = reference("plaza/dispute", purchase.order_hash)
     fields = {"orderHash": purchase.order_hash, "evidenceHash": statement["hash"]}
-    nonce, signed = order_intent_for(
-        context, payer, "Dispute", ref, fields, request.signed, now=now
-    )
+    nonce, signed = intent_for(context, payer, "Dispute", ref, fields, request.signed, now=now)
     call = Call(
         kind="purchase.dispute",
         ref=ref,
@@ -438,7 +436,7 @@ def submit_evidence(
             "orderHash": purchase.order_hash,
             "evidenceHash": statement["hash"],
         }
-        nonce, signed = order_intent_for(
+        nonce, signed = intent_for(
             context, account, "Evidence", ref, fields, request.signed, now=now
         )
         calldata = context.escrow.encode(

@@ -56,7 +56,7 @@ class Attempt(Output):
     )
     sender: str
     nonce: int
-    status: Literal["signed", "mined", "conflict", "resolved"] = Field(
+    status: Literal["signed", "mined", "conflict", "resolved", "replaced"] = Field(
         description="of the nonce: of several attempts at one, one is mined"
     )
     block_number: int | None

@@ -118,7 +118,7 @@ def pay(
     """
     purchase = find_public_purchase(session, purchase_id)
     payment = payment_of(context, contract_terms(purchase), purchase.order_hash)
-    checked(context, payment, given, now)
+    checked(context, payment, given, now, within="")
     under_way = [
         operation.id
         for operation in unsettled(session, "purchase", purchase_id)
@@ -166,6 +166,7 @@ async def get(context: Ctx, purchase_id: str) -> Response:
         "not_found",
         "invalid_state",
         "terms_expired",
+        "account_not_active",
         "signature_invalid",
         "insufficient_funds",
         "chain_unavailable",

@@ -20,12 +20,12 @@ from node.bridge.payment_requests import (
     PAY,
     Status,
     find_public,
+    payment_of,
     queue_payment,
     refuse_unless_open,
     signed_by_owner,
     status_at,
     text_of_qr,
-    typed_data_of,
     uri_of,
     url_of,
 )
@@ -181,7 +181,7 @@ def relay_payment(
     """
     row = find_public(session, request_id, lock=True)
     refuse_unless_open(row, now)
-    signed = signed_by_owner(context, row, given.payer, given, now)
+    signed = signed_by_owner(context, row, given.payer, given, now, within="")
     operations = table(models.Operation)
     under_way = session.execute(
         select(operations.c.id, operations.c.debit_address).where(
@@ -311,7 +311,7 @@ async def typed_data(context: Ctx, request_id: str, query: Listed[TypedDataQuery
     now = await context.clock.now()
     row = await context.store.read(lambda session: find_public(session, request_id))
     refuse_unless_open(row, now)
-    return answer(TypedData(**typed_data_of(context, row, query.payer)))
+    return answer(TypedData(**payment_of(row, query.payer).typed_data(context, row.expires_at)))
 
 
 @router.post(

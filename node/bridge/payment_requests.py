@@ -22,7 +22,7 @@ from starlette.responses import Response
 from node.bridge.accounts import find_account, find_active
 from node.bridge.answers import answer
 from node.bridge.auth import Reader
-from node.bridge.authorizations import Payment, authorization_for, checked
+from node.bridge.authorizations import Payment, authorization_for, checked, unsigned
 from node.bridge.context import Context, Ctx
 from node.bridge.events import record
 from node.bridge.funds import refuse_unless_available
@@ -54,7 +54,6 @@ from node.bridge.values import (
     TimeIn,
     rfc3339,
 )
-from node.chain.typed_data import transfer_authorization_message
 from node.settings import DAY
 from node.store import models
 from node.store.models import PaymentRequestStatus
@@ -434,44 +433,34 @@ def payment_of(row: Row[Any], payer: str) -> Payment:
     )
 
 
-def typed_data_of(context: Context, row: Row[Any], payer: str) -> dict[str, Any]:
-    """What a payer with a key of its own signs: valid as long as the request."""
-    return transfer_authorization_message(
-        chain_id=context.manifest.chain_id,
-        coin=context.coin_address,
-        sender=payer,
-        to=row.payee_address,
-        value=row.amount,
-        valid_after=0,
-        valid_before=row.expires_at,
-        nonce=row.nonce,
-    )
-
-
 def signed_by_owner(
-    context: Context, row: Row[Any], payer: str, given: SignedAuthorization | None, now: int
+    context: Context,
+    row: Row[Any],
+    payer: str,
+    given: SignedAuthorization | None,
+    now: int,
+    *,
+    within: str = "authorization.",
 ) -> SignedAuthorization:
     """Return the payer's authorization once it is sure that the coin will accept it.
+
+    Args:
+        within: where its fields are in the request, for `param`.
 
     Raises:
         Problem: signature_required (with the typed data), signature_invalid.
     """
+    payment = payment_of(row, payer)
     if given is None:
-        raise Problem(
-            "signature_required",
-            f"{payer} has to sign `typed_data` (EIP-712), which is valid until"
-            f" {rfc3339(row.expires_at)}",
-            param="authorization",
-            typed_data=typed_data_of(context, row, payer),
-        )
+        raise unsigned(payment.typed_data(context, row.expires_at), "authorization")
     if given.valid_before > row.expires_at:
         raise Problem(
             "signature_invalid",
             f"the authorization is valid before {given.valid_before}, which is longer than the"
             f" request: {row.expires_at}",
-            param="authorization.valid_before",
+            param=f"{within}valid_before",
         )
-    return checked(context, payment_of(row, payer), given, now)
+    return checked(context, payment, given, now, within=within)
 
 
 def queue_payment(

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from node.bridge.accounts import find_active
 from node.bridge.answers import answer
 from node.bridge.auth import Reader
-from node.bridge.authorizations import Intent, Payment, authorization_for, intent_for
+from node.bridge.authorizations import Payment, authorization_for, intent_for
 from node.bridge.context import Context, Ctx
 from node.bridge.credit import (
     SIGNED_FOR,
@@ -48,7 +48,6 @@ from node.bridge.values import (
     SignedIntent,
     Time,
 )
-from node.chain.typed_data import intent_nonce, redemption_digest
 from node.index.credit_line import BPS_YEAR
 from node.index.reconcile_credit import assets_of
 from node.store import models
@@ -361,25 +360,13 @@ def create_withdrawal(
             available=str(max(cash, 0)),
             needed=str(amount),
         )
-    nonce = intent_nonce(reference("plaza/pool_withdrawal", account.id, request.reference))
-    message = {"owner": account.address, "shares": str(shares), "nonce": str(nonce)}
-
-    def digest(deadline: int) -> bytes:
-        return redemption_digest(
-            chain_id=context.manifest.chain_id,
-            pool=context.pool_address,
-            owner=account.address,
-            shares=shares,
-            nonce=nonce,
-            deadline=deadline,
-        )
-
-    signed = intent_for(
+    nonce, signed = intent_for(
         context,
         account,
-        Intent("Redemption", account.address, message, digest),
+        "Redemption",
+        reference("plaza/pool_withdrawal", account.id, request.reference),
+        {"owner": account.address, "shares": shares},
         request.signed,
-        deadline=now + SIGNED_FOR,
         now=now,
     )
     withdrawal_id = context.ids.new("wdr")

@@ -17,10 +17,10 @@ from sqlalchemy.engine import Result, Row
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from node.bridge.accounts import find_account, find_active
+from node.bridge.accounts import find_account, find_active, refuse_barred
 from node.bridge.answers import answer
 from node.bridge.auth import Caller, Reader
-from node.bridge.authorizations import Payment, authorization_for, order_intent_for
+from node.bridge.authorizations import Payment, authorization_for, intent_for
 from node.bridge.context import Context, Ctx
 from node.bridge.credit import holdback_of
 from node.bridge.events import record
@@ -39,11 +39,9 @@ from node.bridge.values import (
     Note,
     Output,
     Page,
-    Signature,
     SignedAuthorization,
     SignedIntent,
     Time,
-    UnixTime,
     rfc3339,
 )
 from node.chain.typed_data import order_hash as hash_of_terms
@@ -127,15 +125,21 @@ class PurchaseRequest(Input):
 class AuthorizeRequest(Input):
     """Empty for a managed payer; the payer's own signature for an external one."""
 
-    signature: Signature | None = None
-    valid_after: UnixTime = 0
-    valid_before: UnixTime | None = Field(default=None, description="required with a signature")
+    authorization: SignedAuthorization | None = Field(
+        default=None, description="of an external payer; without it the refusal says what to sign"
+    )
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
                 {},
-                {"signature": "0x" + "1b" * 65, "valid_after": 0, "valid_before": 1769936400},
+                {
+                    "authorization": {
+                        "signature": "0x" + "1b" * 65,
+                        "valid_after": 0,
+                        "valid_before": 1769936400,
+                    }
+                },
             ]
         }
     )
@@ -493,8 +497,8 @@ def authorize_purchase(
         purchase: as found by `find_purchase`, or by its id alone for the payer itself.
 
     Raises:
-        Problem: invalid_state, operation_pending, terms_expired, signature_required,
-            signature_invalid, insufficient_funds.
+        Problem: invalid_state, operation_pending, terms_expired, account_not_active,
+            signature_required, signature_invalid, insufficient_funds.
     """
     if purchase.status != PurchaseStatus.CREATED:
         raise wrong_state(purchase, "authorized")
@@ -508,6 +512,7 @@ def authorize_purchase(
             authorize_before=rfc3339(terms["authorizeBefore"]),
         )
     payer = find_account(session, purchase.merchant_id, purchase.payer_account_id)
+    refuse_barred(payer, "payer")
     operation_id = _queue_authorize(
         session,
         context,
@@ -651,9 +656,7 @@ def release_purchase(
     if by_payer:
         payer = find_account(session, merchant_id, purchase.payer_account_id)
         fields = {"orderHash": purchase.order_hash, "amount": amount}
-        nonce, signed = order_intent_for(
-            context, payer, "Release", ref, fields, request.signed, now=now
-        )
+        nonce, signed = intent_for(context, payer, "Release", ref, fields, request.signed, now=now)
         intent = (nonce, signed.deadline, signed.signature)
         calldata = context.escrow.encode("releaseWithSignature", terms, amount, *intent)
     else:
@@ -709,9 +712,7 @@ def void_purchase(
     if request.by == "payee":
         payee = find_account(session, merchant_id, purchase.payee_account_id)
         fields = {"orderHash": purchase.order_hash, "amount": amount}
-        nonce, signed = order_intent_for(
-            context, payee, "Void", ref, fields, request.signed, now=now
-        )
+        nonce, signed = intent_for(context, payee, "Void", ref, fields, request.signed, now=now)
         intent = (nonce, signed.deadline, signed.signature)
         calldata = context.escrow.encode("voidWithSignature", terms, amount, *intent)
     else:
@@ -758,9 +759,7 @@ def reclaim_purchase(
     payer = find_account(session, merchant_id, purchase.payer_account_id)
     ref = reference("plaza/reclaim", purchase.order_hash)
     fields = {"orderHash": purchase.order_hash}
-    nonce, signed = order_intent_for(
-        context, payer, "Reclaim", ref, fields, request.signed, now=now
-    )
+    nonce, signed = intent_for(context, payer, "Reclaim", ref, fields, request.signed, now=now)
     call = Call(
         kind="purchase.reclaim",
         ref=ref,
@@ -828,6 +827,7 @@ def refund_purchase(
     amount = part(request.amount, refundable, "released and not refunded")
     terms = contract_terms(purchase)
     payee = find_account(session, merchant_id, purchase.payee_account_id)
+    refuse_barred(payee, "payee")
     payment = Payment(
         sender=payee.address, to=context.escrow_address, amount=amount, nonce=nonce, receive=True
     )
@@ -1110,6 +1110,7 @@ async def get(context: Ctx, caller: Reader, purchase_id: str) -> Response:
         "invalid_state",
         "operation_pending",
         "terms_expired",
+        "account_not_active",
         "signature_required",
         "signature_invalid",
         "insufficient_funds",
@@ -1120,7 +1121,7 @@ async def authorize(
 ) -> Response:
     """Hold the buyer's coin: again after a failure, or by an external buyer's signature."""
     context, merchant_id = command.context, command.caller.merchant_id
-    given = _given(body)
+    given = body.authorization
     await context.store.read(lambda session: find_purchase(session, merchant_id, purchase_id))
     now = await context.clock.ask()
     return await command.run(
@@ -1261,6 +1262,7 @@ async def reclaim(
         "operation_pending",
         "reference_taken",
         "amount_too_large",
+        "account_not_active",
         "insufficient_funds",
         "signature_required",
         "signature_invalid",
@@ -1274,18 +1276,4 @@ async def refund(purchase_id: str, body: RefundRequest, command: PurchasesComman
         body,
         lambda session: refund_purchase(session, context, merchant_id, purchase_id, body, now),
         lambda session, id_: show_purchase(session, context, merchant_id, id_),
-    )
-
-
-def _given(body: AuthorizeRequest) -> SignedAuthorization | None:
-    if body.signature is None:
-        return None
-    if body.valid_before is None:
-        raise Problem(
-            "invalid_request",
-            "valid_before: needed with a signature, which is made for it",
-            param="valid_before",
-        )
-    return SignedAuthorization(
-        signature=body.signature, valid_after=body.valid_after, valid_before=body.valid_before
     )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StringConstraints
 from sqlalchemy import select
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from node.bridge.accounts import find_account, find_active
+from node.bridge.accounts import find_account, find_active, refuse_barred
 from node.bridge.answers import answer
 from node.bridge.auth import Reader
 from node.bridge.authorizations import Payment, authorization_for
@@ -22,6 +22,13 @@ from node.bridge.idempotency import MoneyCommand, Outcome
 from node.bridge.operations import Call, queue, reference
 from node.bridge.pagination import Listed, ListQuery, page
 from node.bridge.problems import Problem, documented
+from node.bridge.raw_transfers import (
+    RawTransfer,
+    queue_raw,
+    read_raw_transfer,
+    refuse_nonce,
+    refuse_other,
+)
 from node.bridge.rows import add, find, owned, table
 from node.bridge.values import (
     Amount,
@@ -59,7 +66,14 @@ class TransferRequest(Input):
     amount: AmountIn
     memo: Note | None = Field(None, description="kept here, not on chain")
     authorization: TransferAuthorization | None = Field(
-        None, description="required for an external account, and for no other"
+        None, description="of an external account; without it the refusal says what to sign"
+    )
+    raw_transaction: (
+        Annotated[str, StringConstraints(pattern=r"^0x([0-9a-fA-F]{2}){1,2048}$")] | None
+    ) = Field(
+        None,
+        description="instead of an authorization: the owner's own EIP-1559 transaction, signed,"
+        " that calls the coin's `transfer` with this receiver and amount",
     )
 
     model_config = ConfigDict(
@@ -103,7 +117,7 @@ class Transfer(Output):
     amount: Amount
     memo: str | None
     resource: str | None = Field(description="what an x402 payment was for")
-    nonce: str = Field(description="of the EIP-3009 authorization")
+    nonce: str = Field(description="of the EIP-3009 authorization; else the transaction's hash")
     status: Literal["pending", "succeeded", "failed", "canceled"]
     error: str | None
     created_at: Time
@@ -134,23 +148,56 @@ class Transfer(Output):
 
 
 def create_transfer(
-    session: Session, context: Context, merchant_id: str, request: TransferRequest, now: int
+    session: Session,
+    context: Context,
+    merchant_id: str,
+    request: TransferRequest,
+    now: int,
+    raw: RawTransfer | None = None,
 ) -> Outcome:
-    """Raises:
-    Problem: not_found, account_not_active, address_reserved, insufficient_funds,
-        signature_required, signature_invalid, reference_taken (a nonce used before).
+    """Send coin: by an authorization, made here for a managed account, or by the transaction that
+    came with the request.
+
+    Args:
+        raw: that transaction.
+
+    Raises:
+        Problem: not_found, account_not_active, address_reserved, insufficient_funds,
+            signature_required, signature_invalid, reference_taken (a nonce used before),
+            invalid_request, transaction_invalid, nonce_taken.
     """
     sender = find_active(session, merchant_id, request.from_, "from")
     to_address = _receiver(session, context, merchant_id, request.to)
     transfer_id = context.ids.new("trf")
     given = request.authorization
-    nonce = reference("plaza/transfer", transfer_id) if given is None else given.nonce
+    if raw is not None:
+        if sender.managed_index is not None or given is not None:
+            raise Problem(
+                "invalid_request",
+                "raw_transaction: is for an external account, and instead of an authorization",
+                param="raw_transaction",
+            )
+        refuse_other(sender, to_address, request.amount, raw)
+        nonce = raw.hash  # it names the transfer, as the nonce of an authorization does
+    elif given is not None:
+        nonce = given.nonce
+    else:
+        nonce = reference("plaza/transfer", transfer_id)
     payment = Payment(
         sender=sender.address, to=to_address, amount=request.amount, nonce=nonce, receive=False
     )
-    signed = authorization_for(context, sender, payment, given, valid_before=now + DAY, now=now)
-    if given is not None:
-        _refuse_taken_nonce(session, merchant_id, sender.address, nonce)
+    means: str | RawTransfer
+    if raw is not None:
+        _refuse_taken_nonce(session, merchant_id, sender.address, nonce, "raw_transaction")
+        refuse_nonce(session, raw)
+        means = raw
+    else:
+        signed = authorization_for(context, sender, payment, given, valid_before=now + DAY, now=now)
+        if given is not None:
+            _refuse_taken_nonce(session, merchant_id, sender.address, nonce, "authorization.nonce")
+        means = calldata_of(
+            context, payment, signed.valid_after, signed.valid_before, signed.signature
+        )
     refuse_unless_available(session, sender.address, request.amount)
     operation_id = queue_transfer(
         session,
@@ -158,7 +205,7 @@ def create_transfer(
         merchant_id,
         transfer_id,
         payment,
-        calldata_of(context, payment, signed.valid_after, signed.valid_before, signed.signature),
+        means,
         account_id=sender.id,
         memo=request.memo,
     )
@@ -187,7 +234,7 @@ def queue_transfer(
     merchant_id: str,
     transfer_id: str,
     payment: Payment,
-    calldata: str,
+    means: str | RawTransfer,
     *,
     account_id: str | None,
     memo: str | None = None,
@@ -196,6 +243,7 @@ def queue_transfer(
     """Store a transfer and the intention to send it; return the operation's id.
 
     Args:
+        means: the coin's calldata for the operator to send, or the owner's own transaction.
         account_id: of the sender, where it is an account of the merchant.
         resource: what an x402 payment is for.
     """
@@ -215,16 +263,19 @@ def queue_transfer(
         error=None,
         created_at=context.wall_now(),
     )
-    call = Call(
-        kind=SEND,
-        ref=payment.nonce,
-        signer="operator",
-        to=context.coin_address,
-        calldata=calldata,
-        debit=(payment.sender, payment.amount),
-        credit=(payment.to, payment.amount),
-    )
-    operation_id = queue(session, context, merchant_id, transfer_id, call)
+    if isinstance(means, str):
+        call = Call(
+            kind=SEND,
+            ref=payment.nonce,
+            signer="operator",
+            to=context.coin_address,
+            calldata=means,
+            debit=(payment.sender, payment.amount),
+            credit=(payment.to, payment.amount),
+        )
+        operation_id = queue(session, context, merchant_id, transfer_id, call)
+    else:
+        operation_id = queue_raw(session, context, merchant_id, transfer_id, means)
     data = {"status": MoveStatus.PENDING, "amount": str(payment.amount), "to": payment.to}
     if resource is not None:
         data["resource"] = resource
@@ -246,14 +297,18 @@ def list_transfers(session: Session, merchant_id: str, query: TransfersQuery) ->
 
 def _receiver(session: Session, context: Context, merchant_id: str, to: str) -> str:
     if not to.startswith("0x"):
-        return str(find_account(session, merchant_id, to, "to").address)
+        receiver = find_account(session, merchant_id, to, "to")
+        refuse_barred(receiver, "to")
+        return str(receiver.address)
     if to in (contract.address for contract in context.manifest.contracts.values()):
         # Coin sent to a contract of the platform belongs to no order and never comes out again.
         raise Problem("address_reserved", f"to: {to} is a contract of the platform", param="to")
     return to
 
 
-def _refuse_taken_nonce(session: Session, merchant_id: str, sender: str, nonce: str) -> None:
+def _refuse_taken_nonce(
+    session: Session, merchant_id: str, sender: str, nonce: str, param: str
+) -> None:
     transfers = table(models.Transfer)
     taken = session.execute(
         select(transfers.c.id, transfers.c.merchant_id, transfers.c.status).where(
@@ -264,8 +319,8 @@ def _refuse_taken_nonce(session: Session, merchant_id: str, sender: str, nonce: 
         named = f" by {taken.id} ({taken.status})" if taken.merchant_id == merchant_id else ""
         raise Problem(
             "reference_taken",
-            f"the nonce {nonce} was used{named}; a new authorization needs a new one",
-            param="authorization.nonce",
+            f"{param}: {nonce} was used{named}",
+            param=param,
             resource_id=taken.id if named else None,
         )
 
@@ -301,15 +356,21 @@ def _show(row: Row[Any]) -> Transfer:
         "signature_required",
         "signature_invalid",
         "reference_taken",
+        "transaction_invalid",
+        "nonce_taken",
     ),
 )
 async def create(body: TransferRequest, command: MoneyCommand) -> Response:
-    """Send coin: signed by the managed key, or with an external owner's authorization."""
+    """Send coin: signed by the managed key, or with an external owner's authorization or
+    transaction."""
     context, merchant_id = command.context, command.caller.merchant_id
     now = await context.clock.now()
+    raw = None
+    if body.raw_transaction is not None:
+        raw = await read_raw_transfer(context, body.raw_transaction)
     return await command.run(
         body,
-        lambda session: create_transfer(session, context, merchant_id, body, now),
+        lambda session: create_transfer(session, context, merchant_id, body, now, raw),
         lambda session, transfer_id: show_transfer(session, merchant_id, transfer_id),
     )
 

@@ -8,7 +8,7 @@ are as in `node.chain.codec`: addresses and bytes32 as 0x-prefixed hex, numbers 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from eth_abi.abi import default_codec
@@ -26,11 +26,17 @@ POOL_VERSION = "1"
 _DOMAIN_TYPEHASH = keccak(
     text="EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
 )
-_AUTHORIZATION_FIELDS = (
-    "(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
-)
-_TRANSFER_TYPEHASH = keccak(text="TransferWithAuthorization" + _AUTHORIZATION_FIELDS)
-_RECEIVE_TYPEHASH = keccak(text="ReceiveWithAuthorization" + _AUTHORIZATION_FIELDS)
+_AUTHORIZATION = {
+    "from": "address",
+    "to": "address",
+    "value": "uint256",
+    "validAfter": "uint256",
+    "validBefore": "uint256",
+    "nonce": "bytes32",
+}
+_FIELDS = ",".join(f"{type_} {name}" for name, type_ in _AUTHORIZATION.items())
+_TRANSFER_TYPEHASH = keccak(text=f"TransferWithAuthorization({_FIELDS})")
+_RECEIVE_TYPEHASH = keccak(text=f"ReceiveWithAuthorization({_FIELDS})")
 _AUTHORIZATION_TYPES = ("bytes32", "address", "address", *["uint256"] * 3, "bytes32")
 
 _TERMS = {
@@ -68,29 +74,33 @@ _OFFER_TYPEHASH = keccak(
     text=f"Offer({','.join(f'{kind} {name}' for name, kind in _OFFER.items())})"
 )
 _OFFER_TYPES = ("bytes32", *_OFFER.values())
-_ACCEPTANCE_TYPEHASH = keccak(text="Acceptance(bytes32 offerHash,uint256 nonce,uint256 deadline)")
-_DRAW_TYPEHASH = keccak(text="Draw(address seller,uint256 amount,uint256 nonce,uint256 deadline)")
-_REDEMPTION_TYPEHASH = keccak(
-    text="Redemption(address owner,uint256 shares,uint256 nonce,uint256 deadline)"
-)
-
-# What payer and payee may sign for an order, by primary type.
-_ORDER_INTENTS = {
-    "Release": {"orderHash": "bytes32", "amount": "uint256"},
-    "Void": {"orderHash": "bytes32", "amount": "uint256"},
-    "Reclaim": {"orderHash": "bytes32"},
-    "Dispute": {"orderHash": "bytes32", "evidenceHash": "bytes32"},
-    "Evidence": {"party": "address", "orderHash": "bytes32", "evidenceHash": "bytes32"},
+# What members sign for others to send, by primary type: the contract that takes it, and the fields
+# before nonce and deadline.
+_INTENTS = {
+    "Release": ("PurchaseEscrow", {"orderHash": "bytes32", "amount": "uint256"}),
+    "Void": ("PurchaseEscrow", {"orderHash": "bytes32", "amount": "uint256"}),
+    "Reclaim": ("PurchaseEscrow", {"orderHash": "bytes32"}),
+    "Dispute": ("PurchaseEscrow", {"orderHash": "bytes32", "evidenceHash": "bytes32"}),
+    "Evidence": (
+        "PurchaseEscrow",
+        {"party": "address", "orderHash": "bytes32", "evidenceHash": "bytes32"},
+    ),
+    "Acceptance": ("CreditBook", {"offerHash": "bytes32"}),
+    "Draw": ("CreditBook", {"seller": "address", "amount": "uint256"}),
+    "Holdback": ("CreditBook", {"seller": "address", "holdbackBps": "uint16"}),
+    "Redemption": ("LenderPool", {"owner": "address", "shares": "uint256"}),
 }
-_NONCE_AND_DEADLINE = {"nonce": "uint256", "deadline": "uint256"}
+_NAMES = {
+    "PurchaseEscrow": (ESCROW_NAME, ESCROW_VERSION),
+    "CreditBook": (BOOK_NAME, BOOK_VERSION),
+    "LenderPool": (POOL_NAME, POOL_VERSION),
+}
 _DOMAIN = {
     "name": "string",
     "version": "string",
     "chainId": "uint256",
     "verifyingContract": "address",
 }
-
-_MEMBER_INTENT_TYPES = ("bytes32", "address", "uint256", "uint256", "uint256")
 
 
 def transfer_authorization_digest(
@@ -107,45 +117,6 @@ def transfer_authorization_digest(
     """Return what `sender` signs for the coin's EIP-3009 transferWithAuthorization."""
     values = (_TRANSFER_TYPEHASH, sender, to, value, valid_after, valid_before, _word(nonce))
     return _coin_digest(chain_id, coin, values)
-
-
-def transfer_authorization_message(
-    *,
-    chain_id: int,
-    coin: str,
-    sender: str,
-    to: str,
-    value: int,
-    valid_after: int,
-    valid_before: int,
-    nonce: str,
-) -> dict[str, Any]:
-    """Return the same as a wallet takes it (eth_signTypedData_v4); uint256 as decimal strings."""
-    words = _AUTHORIZATION_FIELDS.strip("()").split(",")
-    fields = [dict(zip(("type", "name"), word.split(" "), strict=True)) for word in words]
-    domain = {"name": "string", "version": "string", "chainId": "uint256"}
-    domain["verifyingContract"] = "address"
-    return {
-        "types": {
-            "EIP712Domain": [{"type": type_, "name": name} for name, type_ in domain.items()],
-            "TransferWithAuthorization": fields,
-        },
-        "primaryType": "TransferWithAuthorization",
-        "domain": {
-            "name": COIN_NAME,
-            "version": COIN_VERSION,
-            "chainId": chain_id,
-            "verifyingContract": coin,
-        },
-        "message": {
-            "from": sender,
-            "to": to,
-            "value": str(value),
-            "validAfter": str(valid_after),
-            "validBefore": str(valid_before),
-            "nonce": nonce,
-        },
-    }
 
 
 def receive_authorization_digest(
@@ -202,33 +173,6 @@ def offer_hash(*, chain_id: int, book: str, offer: Mapping[str, Any]) -> str:
     return "0x" + _digest(_book_domain(chain_id, book), struct_hash).hex()
 
 
-def acceptance_digest(
-    *, chain_id: int, book: str, offer_hash: str, nonce: int, deadline: int
-) -> bytes:
-    """Return what a seller signs to accept a credit offer."""
-    types = ("bytes32", "bytes32", "uint256", "uint256")
-    values = (_ACCEPTANCE_TYPEHASH, _word(offer_hash), nonce, deadline)
-    return _digest(_book_domain(chain_id, book), keccak(default_codec.encode(types, values)))
-
-
-def draw_digest(
-    *, chain_id: int, book: str, seller: str, amount: int, nonce: int, deadline: int
-) -> bytes:
-    """Return what a seller signs to draw on its credit line."""
-    values = (_DRAW_TYPEHASH, seller, amount, nonce, deadline)
-    struct_hash = keccak(default_codec.encode(_MEMBER_INTENT_TYPES, values))
-    return _digest(_book_domain(chain_id, book), struct_hash)
-
-
-def redemption_digest(
-    *, chain_id: int, pool: str, owner: str, shares: int, nonce: int, deadline: int
-) -> bytes:
-    """Return what a lender signs to give shares of the pool back for coin."""
-    values = (_REDEMPTION_TYPEHASH, owner, shares, nonce, deadline)
-    struct_hash = keccak(default_codec.encode(_MEMBER_INTENT_TYPES, values))
-    return _digest(_domain_separator(POOL_NAME, POOL_VERSION, chain_id, pool), struct_hash)
-
-
 def repayment_nonce(seller: str, ref: str) -> str:
     """Return the EIP-3009 nonce that pays the repayment `ref` of a seller's line, and no other."""
     return "0x" + keccak(default_codec.encode(("address", "bytes32"), (seller, _word(ref)))).hex()
@@ -243,32 +187,36 @@ def intent_nonce(ref: str) -> int:
     return int.from_bytes(_word(ref)[:24]) << 64
 
 
-def order_intent_digest(
-    *, chain_id: int, escrow: str, kind: str, message: Mapping[str, Any]
-) -> bytes:
-    """Return what payer or payee signs to act on an order: Release, Void, Reclaim, Dispute or
-    Evidence.
+def contract_of(intent: str) -> str:
+    """Return the contract that takes an intent of this primary type. Raises KeyError."""
+    return _INTENTS[intent][0]
+
+
+def intent_digest(*, chain_id: int, contract: str, kind: str, message: Mapping[str, Any]) -> bytes:
+    """Return what a member signs for others to send.
 
     Args:
+        contract: address of the contract that takes it.
+        kind: the primary type: Release, Void, Reclaim, Dispute or Evidence of an order; Acceptance,
+            Draw or Holdback of a credit line; Redemption of shares of the pool.
         message: the fields of the kind, with nonce and deadline.
 
     Raises:
         KeyError: there is no such kind, or a field is missing.
         eth_abi.exceptions.EncodingError: a value does not fit its type.
     """
-    fields = _order_intent_fields(kind)
-    text = f"{kind}({','.join(f'{type_} {name}' for name, type_ in fields.items())})"
+    typehash, fields = _intent_type(kind)
     values = [
         _word(message[name]) if type_ == "bytes32" else message[name]
         for name, type_ in fields.items()
     ]
-    struct = default_codec.encode(("bytes32", *fields.values()), (keccak(text=text), *values))
-    domain = _domain_separator(ESCROW_NAME, ESCROW_VERSION, chain_id, escrow)
+    struct = default_codec.encode(("bytes32", *fields.values()), (typehash, *values))
+    domain = _domain_separator(*_NAMES[contract_of(kind)], chain_id, contract)
     return _digest(domain, keccak(struct))
 
 
-def order_intent_json(
-    *, chain_id: int, escrow: str, kind: str, message: Mapping[str, Any]
+def intent_json(
+    *, chain_id: int, contract: str, kind: str, message: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the same as EIP-712 JSON, as wallets take it (`eth_signTypedData_v4`); numbers of the
     message as decimal strings.
@@ -276,26 +224,69 @@ def order_intent_json(
     Raises:
         KeyError: there is no such kind, or a field is missing.
     """
-    fields = _order_intent_fields(kind)
-    types = {"EIP712Domain": _DOMAIN, kind: fields}
+    _, fields = _intent_type(kind)
+    return _json(_NAMES[contract_of(kind)], chain_id, contract, kind, fields, message)
+
+
+def authorization_json(
+    *,
+    chain_id: int,
+    coin: str,
+    receive: bool,
+    sender: str,
+    to: str,
+    value: int,
+    valid_after: int,
+    valid_before: int,
+    nonce: str,
+) -> dict[str, Any]:
+    """Return an EIP-3009 authorization as EIP-712 JSON.
+
+    Args:
+        receive: ReceiveWithAuthorization, which only `to` can use; else TransferWithAuthorization.
+    """
+    kind = "ReceiveWithAuthorization" if receive else "TransferWithAuthorization"
+    message = {
+        "from": sender,
+        "to": to,
+        "value": value,
+        "validAfter": valid_after,
+        "validBefore": valid_before,
+        "nonce": nonce,
+    }
+    return _json((COIN_NAME, COIN_VERSION), chain_id, coin, kind, _AUTHORIZATION, message)
+
+
+def _json(
+    name: tuple[str, str],
+    chain_id: int,
+    contract: str,
+    kind: str,
+    fields: Mapping[str, str],
+    message: Mapping[str, Any],
+) -> dict[str, Any]:
     return {
         "types": {
-            name: [{"name": field, "type": type_} for field, type_ in members.items()]
-            for name, members in types.items()
+            of: [{"name": field, "type": type_} for field, type_ in members.items()]
+            for of, members in {"EIP712Domain": _DOMAIN, kind: fields}.items()
         },
         "primaryType": kind,
         "domain": {
-            "name": ESCROW_NAME,
-            "version": ESCROW_VERSION,
+            "name": name[0],
+            "version": name[1],
             "chainId": chain_id,
-            "verifyingContract": escrow,
+            "verifyingContract": contract,
         },
-        "message": {name: str(message[name]) for name in fields},
+        "message": {field: str(message[field]) for field in fields},
     }
 
 
-def _order_intent_fields(kind: str) -> dict[str, str]:
-    return {**_ORDER_INTENTS[kind], **_NONCE_AND_DEADLINE}
+@cache
+def _intent_type(kind: str) -> tuple[bytes, dict[str, str]]:
+    """The type hash and all fields of an intent."""
+    fields = {**_INTENTS[kind][1], "nonce": "uint256", "deadline": "uint256"}
+    text = f"{kind}({','.join(f'{type_} {name}' for name, type_ in fields.items())})"
+    return keccak(text=text), fields
 
 
 def _book_domain(chain_id: int, book: str) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import Table, insert, select
 from sqlalchemy.orm import Session
 
 from node.chain.codec import Event as Log
@@ -21,11 +21,13 @@ from node.index.ledger import NO_ORDER, ZERO_ADDRESS
 from node.index.rows import Rows, UndoLog, chunks
 from node.store.models import (
     Account,
+    CreditEntry,
     CreditLine,
     CreditOffer,
     CreditTotals,
     Draw,
     Lender,
+    LineAction,
     LineStatus,
     MoveStatus,
     OfferStatus,
@@ -40,6 +42,8 @@ TOTALS_ID = 1
 DAY = 86_400
 
 _accounts: Table = Account.__table__  # type: ignore[assignment]
+_actions: Table = LineAction.__table__  # type: ignore[assignment]
+_credit_entries: Table = CreditEntry.__table__  # type: ignore[assignment]
 _lenders: Table = Lender.__table__  # type: ignore[assignment]
 _lines: Table = CreditLine.__table__  # type: ignore[assignment]
 _offers: Table = CreditOffer.__table__  # type: ignore[assignment]
@@ -50,6 +54,7 @@ LINE_FIELDS = tuple(field.name for field in fields(Line))
 _LINE_TOTALS = (
     "drawn",
     "fees",
+    "unpaid_fees",
     "principal_repaid",
     "interest_paid",
     "repaid_by_sales",
@@ -68,6 +73,12 @@ _MOVES: dict[str, tuple[Table, str, dict[str, str]]] = {
     "pool_deposit.send": (PoolDeposit.__table__, "Deposit", {"shares": "shares"}),  # type: ignore[dict-item]
     "pool_withdrawal.send": (PoolWithdrawal.__table__, "Withdraw", {"amount": "assets"}),  # type: ignore[dict-item]
     "reserve_funding.fund": (ReserveFunding.__table__, "ReserveFunded", {}),  # type: ignore[dict-item]
+    "line_action.limit": (_actions, "LimitLowered", {}),
+    "line_action.close": (_actions, "LimitLowered", {}),
+    "line_action.holdback": (_actions, "HoldbackSet", {}),
+    "line_action.holiday": (_actions, "HolidayGranted", {}),
+    "line_action.waive": (_actions, "InterestWaived", {"amount": "amount"}),
+    "line_action.charge_off": (_actions, "LineChargedOff", {}),
 }
 _WRITTEN = {
     "draws": ("fee",),
@@ -75,6 +86,7 @@ _WRITTEN = {
     "pool_deposits": ("shares",),
     "pool_withdrawals": ("amount",),
     "reserve_fundings": (),
+    "line_actions": ("amount",),
 }
 
 # Block, cause, event type, the resource's id and merchant, data.
@@ -128,6 +140,7 @@ class CreditProjection:
             )
             for kind, (table, _, _) in _MOVES.items()
         }
+        self._entries: list[dict[str, Any]] = []
         self._offer_by_hash: dict[str, dict[str, Any]] = {}
         self._accounts_at: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
@@ -141,6 +154,11 @@ class CreditProjection:
             self._offers,
             *self._moves.values(),
         )
+
+    def write_entries(self, session: Session) -> None:
+        """Add what was noted of these blocks to the record of the lines."""
+        if self._entries:
+            session.execute(insert(_credit_entries), self._entries)
 
     def read(
         self, session: Session, blocks: Sequence[ReadBlock], carried: Mapping[str, Carried]
@@ -245,8 +263,11 @@ class CreditProjection:
             case "OfferRevoked":
                 offer = self._offer_by_hash.get(args["offerHash"])
                 if offer is not None:
-                    self._offers.change(block.number, offer["id"], status=OfferStatus.REVOKED)
-                    data = {"status": OfferStatus.REVOKED}
+                    # What its seller has declined stays so: this is how the chain hears of it.
+                    declined = offer["status"] == OfferStatus.DECLINED
+                    status = OfferStatus.DECLINED if declined else OfferStatus.REVOKED
+                    self._offers.change(block.number, offer["id"], status=status, error=None)
+                    data = {"status": status}
                     self._say(block, event, "credit_offer.revoked", offer, data)
             case "HoldbackSet":
                 # The one event that leaves the line at its time: terms alone change.
@@ -264,6 +285,7 @@ class CreditProjection:
                 self._recover(block, event)
             case "LineDefaulted":
                 self._save(block, event, self._line(block, args["seller"]))
+                self._note(block, event, "defaulted")
                 self._tell_line(block, event, "defaulted")
             case "LineClosed":
                 self._tell_line(block, event, "closed")
@@ -276,9 +298,11 @@ class CreditProjection:
                 self._tell_line(block, event, "holiday_granted", window_end=line.window_end)
             case "InterestWaived":
                 line = self._line(block, args["seller"])
-                before = line.interest
+                before, owed = line.interest, line.interest_owed
                 line.lower_interest(args["amount"])
-                self._save(block, event, line, waived=args["amount"])
+                fees = max(args["amount"] - (owed - self._unpaid_fees(event)), 0)
+                self._save(block, event, line, waived=args["amount"], unpaid_fees=-fees)
+                self._note(block, event, "waived", fees=-fees, interest=fees - args["amount"])
                 self._add(block, accounted_interest=line.interest - before, waived=args["amount"])
                 self._tell_line(block, event, "interest_waived", amount=str(args["amount"]))
             case "CapsSet":
@@ -326,6 +350,7 @@ class CreditProjection:
             draw_fee_bps=terms["drawFeeBps"],
             agreed_holdback_bps=terms["holdbackBps"],
         )
+        self._note(block, event, "opened")
         self._tell_line(block, event, "opened", limit=str(terms["limit"]))
         offer = self._offer_by_hash.get(args["offerHash"])
         if offer is not None:
@@ -345,7 +370,8 @@ class CreditProjection:
         line = self._line(block, args["seller"])
         rate = line.rate
         line.draw(amount, fee, block.timestamp)
-        self._save(block, event, line, drawn=amount, fees=fee)
+        self._save(block, event, line, drawn=amount, fees=fee, unpaid_fees=fee)
+        self._note(block, event, "drawn", principal=amount, fees=fee)
         self._add(
             block,
             principal=amount,
@@ -368,7 +394,11 @@ class CreditProjection:
             "principal_repaid": principal,
             "repaid_by_sales": by_sale,
         }
-        self._save(block, event, line, **paid)
+        fees = min(interest, self._unpaid_fees(event))
+        self._save(block, event, line, unpaid_fees=-fees, **paid)
+        self._note(
+            block, event, "repaid", principal=-principal, fees=-fees, interest=fees - interest
+        )
         self._add(
             block,
             principal=-principal,
@@ -406,6 +436,7 @@ class CreditProjection:
             recovered_to_reserve=to_reserve,
             repaid_by_sales=by_sale,
         )
+        self._note(block, event, "recovered", recovered=to_pool + to_reserve)
         self._tell_line(block, event, "recovered", amount=str(to_pool + to_reserve))
 
     def _charge_off(self, block: ReadBlock, event: Log) -> None:
@@ -423,7 +454,17 @@ class CreditProjection:
             loss_of_pool=args["poolLoss"],
         )
         line.write_off()
-        self._save(block, event, line, written_off=args["principal"] + args["interest"])
+        fees = self._unpaid_fees(event)
+        written_off = args["principal"] + args["interest"]
+        self._save(block, event, line, written_off=written_off, unpaid_fees=-fees)
+        self._note(
+            block,
+            event,
+            "charged_off",
+            principal=-args["principal"],
+            fees=-fees,
+            interest=fees - args["interest"],
+        )
         self._lines.change(
             block.number,
             seller,
@@ -452,6 +493,34 @@ class CreditProjection:
         values = {name: getattr(line, name) for name in LINE_FIELDS}
         totals = {name: row[name] + amount for name, amount in added.items()}
         self._lines.change(block.number, seller, **values, **totals)
+
+    def _unpaid_fees(self, event: Log) -> int:
+        row = self._lines.get(event.args["seller"])
+        assert row is not None
+        unpaid: int = row["unpaid_fees"]
+        return unpaid
+
+    def _note(self, block: ReadBlock, event: Log, kind: str, **changes: int) -> None:
+        """Add to the record of a line what a log has changed, once the line is saved."""
+        row = self._lines.get(event.args["seller"])
+        assert row is not None
+        order_hash = event.args.get("orderHash", NO_ORDER)
+        self._entries.append(
+            {
+                "seller": row["seller"],
+                "block_number": block.number,
+                "block_timestamp": block.timestamp,
+                "log_index": event.log_index,
+                "tx_hash": event.transaction_hash,
+                "kind": kind,
+                "order_hash": None if order_hash == NO_ORDER else order_hash,
+                **{"principal": 0, "fees": 0, "interest": 0, "recovered": 0, **changes},
+                "principal_after": row["principal"],
+                "fees_after": row["unpaid_fees"],
+                "interest_after": row["interest"],
+                "rate_after": line_of(row).rate,
+            }
+        )
 
     def _add(self, block: ReadBlock, **added: int) -> None:
         """Add to the totals, with their interest accounted up to the block."""

@@ -63,6 +63,28 @@ class Line:
         """Bps-seconds earned in a second."""
         return self.principal * self.apr_bps if self.status is LineStatus.ACTIVE else 0
 
+    @property
+    def due(self) -> int:
+        """The least payment now after which nothing of the open window, or of those before, is left
+        to pay. Interest goes before installments, so it takes all that is owed of it with it."""
+        if self.status is not LineStatus.ACTIVE:
+            return self.payoff
+        if self.installment_due:
+            return self.interest_owed + self.past_due_principal + self.installment_due
+        return self.past_due_interest + self.past_due_principal + self.interest_due
+
+    def split(self, amount: int) -> tuple[int, int]:
+        """How a payment of at most the payoff is taken: interest and principal."""
+        if self.status is not LineStatus.ACTIVE:
+            principal = min(amount, self.principal)
+            return amount - principal, principal
+        past_due_interest = min(amount, self.past_due_interest)
+        left = amount - past_due_interest
+        past_due_principal = min(left, self.past_due_principal)
+        left -= past_due_principal
+        interest = min(left, self.interest_owed - past_due_interest)
+        return past_due_interest + interest, past_due_principal + left - interest
+
     def delinquent(self, now: int) -> bool:
         """Whether a line brought to `now` is past due beyond the days of grace."""
         return (

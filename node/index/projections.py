@@ -81,6 +81,7 @@ _attempts: Table = TxAttempt.__table__  # type: ignore[assignment]
 _undo_log: Table = UndoEntry.__table__  # type: ignore[assignment]
 
 SUPPLY_ID = 1
+RAW_TRANSFER = "transfer.send_raw"
 
 _ORDER_TOTALS = (
     "authorized",
@@ -262,7 +263,7 @@ class _Range:
             for hash_, one in ours.items()
             if len(one.operations) == 1 and hash_ not in self._reverted
         }
-        self._read()
+        self._read(carried)
         self._credit.read(self._session, self._blocks, carried)
         self._payment_requests.read(self._session, self._blocks)
         for block in self._blocks:
@@ -299,7 +300,7 @@ class _Range:
                 one.operations.append(_Operation(*operation))
         return ours
 
-    def _read(self) -> None:
+    def _read(self, carried: Mapping[str, Carried]) -> None:
         session = self._session
         addresses: set[str] = set()
         order_hashes: set[str] = set()
@@ -336,6 +337,8 @@ class _Range:
         self._purchase_by_order = {row["order_hash"]: row for row in self._purchases.all()}
         self._claimables.read(session, _claimables.c.address, receivers)
         self._read_referenced(refs)
+        # A transfer by its owner's own transaction is named by that.
+        nonces.update(hash_ for hash_, one in carried.items() if one.kind == RAW_TRANSFER)
         self._transfers.read(session, _transfers.c.nonce, nonces)
         self._transfer_by_nonce = {
             (row["from_address"], row["nonce"]): row for row in self._transfers.all()
@@ -394,6 +397,8 @@ class _Range:
             match event.name:
                 case "Transfer":
                     self._move(block, named[event.log_index])
+                    if carried is not None and carried.kind == RAW_TRANSFER:
+                        self._fulfil_raw_transfer(block, event)
                 case "MemberAdmitted":
                     self._set_member(
                         block,
@@ -577,6 +582,13 @@ class _Range:
             row["amount"],
         ):
             return  # its owner used the nonce for something else
+        self._transfers.change(block.number, row["id"], status=MoveStatus.SUCCEEDED, error=None)
+        data = {"status": MoveStatus.SUCCEEDED, "amount": str(row["amount"])}
+        self._tell(block, event.transaction_hash, "transfer.succeeded", row, data)
+
+    def _fulfil_raw_transfer(self, block: ReadBlock, event: Log) -> None:
+        """Its bytes were looked at when it came: the one move of coin in it is the transfer."""
+        row = self._transfer_by_nonce[event.args["from"], event.transaction_hash]
         self._transfers.change(block.number, row["id"], status=MoveStatus.SUCCEEDED, error=None)
         data = {"status": MoveStatus.SUCCEEDED, "amount": str(row["amount"])}
         self._tell(block, event.transaction_hash, "transfer.succeeded", row, data)
@@ -797,6 +809,7 @@ class _Range:
             *self._credit.rows(),
         ):
             rows.write(session)
+        self._credit.write_entries(session)
         self._payment_requests.write(session, self._now)
         if self._entries:
             session.execute(insert(_ledger), self._entries)

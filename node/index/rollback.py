@@ -26,6 +26,7 @@ from node.store.models import (
     ChainTx,
     ChainTxOperation,
     ChainTxStatus,
+    CreditEntry,
     EscrowOrder,
     EvidenceLog,
     LedgerEntry,
@@ -46,6 +47,7 @@ log = structlog.get_logger(__name__)
 _blocks: Table = Block.__table__  # type: ignore[assignment]
 _carried: Table = ChainTxOperation.__table__  # type: ignore[assignment]
 _chain_txs: Table = ChainTx.__table__  # type: ignore[assignment]
+_credit_entries: Table = CreditEntry.__table__  # type: ignore[assignment]
 _evidence_logs: Table = EvidenceLog.__table__  # type: ignore[assignment]
 _ledger: Table = LedgerEntry.__table__  # type: ignore[assignment]
 _operations: Table = Operation.__table__  # type: ignore[assignment]
@@ -125,6 +127,7 @@ def roll_back(session: Session, to_block: int, now: int) -> Rollback:
             )
         )
     session.execute(delete(_ledger).where(_ledger.c.block_number > to_block))
+    session.execute(delete(_credit_entries).where(_credit_entries.c.block_number > to_block))
     session.execute(delete(_evidence_logs).where(_evidence_logs.c.block_number > to_block))
     session.execute(delete(_request_payments).where(_request_payments.c.block_number > to_block))
     session.execute(delete(_blocks).where(_blocks.c.number > to_block))

@@ -26,14 +26,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import and_, select, update
 from sqlalchemy.orm import Session
 
 from node.chain.engine import ChainTimeError, Engine
 from node.chain.rpc import Rpc, RpcError, RpcUnavailable
 from node.store import Store
 from node.store.carrying import carried_elsewhere
+from node.store.failures import Failure, fail_operations
+from node.store.ids import Ids
 from node.store.models import (
+    OWNER,
     ChainTx,
     ChainTxOperation,
     ChainTxStatus,
@@ -62,6 +65,7 @@ class Signed:
     raw: str
     first_mined_at: int | None  # time of the lost block that held it
     hashes: tuple[str, ...]  # of all that was ever signed for this nonce; `hash` is what is sent
+    by_owner: bool = False  # it came signed, by a key that is not the node's
 
 
 class Broadcaster:
@@ -71,10 +75,13 @@ class Broadcaster:
         clock: wall clock, unix seconds.
     """
 
-    def __init__(self, engine: Engine, store: Store, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, engine: Engine, store: Store, *, clock: Callable[[], float], ids: Ids | None = None
+    ) -> None:
         self._engine = engine
         self._store = store
         self._clock = clock
+        self._ids = ids or Ids()
         self._sent_at: dict[int, float] = {}
         self._sightings: dict[int, int] = {}
         self._checked_at = float("-inf")
@@ -215,6 +222,8 @@ class Broadcaster:
     def _notice_stuck(self, unmined: Sequence[Signed], used: dict[str, int]) -> None:
         lowest: dict[str, int] = {}
         for transaction in unmined:
+            if transaction.by_owner:
+                continue  # the owner's to mend
             lowest[transaction.sender] = min(
                 transaction.nonce, lowest.get(transaction.sender, transaction.nonce)
             )
@@ -255,6 +264,9 @@ class Broadcaster:
         now = int(self._clock())
 
         def write(session: Session) -> None:
+            if transaction.by_owner:
+                self._end_replaced(session, transaction, now)
+                return
             session.execute(
                 update(ChainTx)
                 .where(
@@ -289,12 +301,35 @@ class Broadcaster:
             )
 
         await self._store.write(write)
-        log.error(
-            "outbox.conflict",
-            sender=transaction.sender,
-            nonce=transaction.nonce,
-            tx=transaction.hash,
+        if transaction.by_owner:
+            log.info("outbox.replaced", sender=transaction.sender, nonce=transaction.nonce)
+        else:
+            log.error(
+                "outbox.conflict",
+                sender=transaction.sender,
+                nonce=transaction.nonce,
+                tx=transaction.hash,
+            )
+
+    def _end_replaced(self, session: Session, transaction: Signed, now: int) -> None:
+        """Its owner has used the nonce for something else, which is nobody's business here."""
+        operation = session.execute(
+            select(Operation.id, Operation.status)
+            .join(ChainTxOperation, ChainTxOperation.operation_id == Operation.id)
+            .where(ChainTxOperation.chain_tx_id == transaction.chain_tx_id)
+        ).one()
+        session.execute(
+            update(ChainTx)
+            .where(ChainTx.id == transaction.chain_tx_id, ChainTx.status == ChainTxStatus.SIGNED)
+            .values(status=ChainTxStatus.REPLACED)
         )
+        if operation.status == OperationStatus.SUBMITTED:
+            words = (
+                f"{transaction.sender} has used the nonce {transaction.nonce} for another"
+                " transaction"
+            )
+            failure = Failure(operation.id, "nonce_used", words, cause=operation.id)
+            fail_operations(session, [failure], now, self._ids)
 
 
 def _read_signed_ids(session: Session) -> list[int]:
@@ -311,8 +346,14 @@ def _read_signed(session: Session) -> list[Signed]:
             TxAttempt.hash,
             TxAttempt.raw,
             ChainTx.block_timestamp,
+            (Operation.signer == OWNER).label("by_owner"),
         )
         .join(TxAttempt, TxAttempt.hash == ChainTx.tx_hash)
+        .join(
+            ChainTxOperation,
+            and_(ChainTxOperation.chain_tx_id == ChainTx.id, ChainTxOperation.position == 0),
+        )
+        .join(Operation, Operation.id == ChainTxOperation.operation_id)
         .where(ChainTx.status == ChainTxStatus.SIGNED)
         .order_by(
             ChainTx.block_number.is_(None),
@@ -329,4 +370,7 @@ def _read_signed(session: Session) -> list[Signed]:
     hashes: dict[int, list[str]] = {}
     for chain_tx_id, hash_ in others:
         hashes.setdefault(chain_tx_id, []).append(hash_)
-    return [Signed(*row, hashes=(row.hash, *hashes.get(row.id, ()))) for row in rows]
+    return [
+        Signed(*row[:-1], hashes=(row.hash, *hashes.get(row.id, ())), by_owner=row.by_owner)
+        for row in rows
+    ]

@@ -32,6 +32,7 @@ from node.keys import SealedSeed, SeedError, SignedTransaction
 from node.outbox.broadcast import Broadcaster
 from node.store import Store
 from node.store.models import (
+    OWNER,
     AttemptKind,
     ChainTx,
     ChainTxOperation,
@@ -126,6 +127,10 @@ class Requests:
     def _sign(
         self, request: Row[Any], transaction: Row[Any]
     ) -> tuple[SignedTransaction, AttemptKind]:
+        if transaction.signer == OWNER:
+            raise _Refused(
+                "the transaction came signed by its owner, who alone can use its nonce otherwise"
+            )
         try:
             signer = self._seed.signer(transaction.signer)
         except (SeedError, ValueError) as error:

@@ -20,6 +20,7 @@ from node.store.models import (
     CreditOffer,
     Draw,
     Event,
+    LineAction,
     MoveStatus,
     Operation,
     OperationStatus,
@@ -44,6 +45,7 @@ _RESOURCES: dict[str, tuple[Table, str | None]] = {
     "purchase": (Purchase.__table__, None),  # type: ignore[dict-item]
     "payment_request": (PaymentRequest.__table__, None),  # type: ignore[dict-item]
     "credit_offer": (CreditOffer.__table__, None),  # type: ignore[dict-item]
+    "line_action": (LineAction.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]
     "draw": (Draw.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]
     "repayment": (Repayment.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]
     "pool_deposit": (PoolDeposit.__table__, MoveStatus.PENDING),  # type: ignore[dict-item]

@@ -2,6 +2,7 @@
 
 merchants, api_keys            who may ask
 accounts … statements          what was asked for (resources), and what was said in disputes
+scores, line_holds             what the desk thinks and decides
 payment_requests, sales_facts  what is to be paid to whom, and what the shop says of its orders
 idempotency_keys               which request asked for it
 operations → chain_txs         how it is carried out, alone or in batches (by the bridge, then the
@@ -270,6 +271,7 @@ class OfferStatus(StrEnum):
     OFFERED = "offered"
     ACCEPTED = "accepted"
     REVOKED = "revoked"
+    DECLINED = "declined"  # by its seller; the bridge's word at once, then the chain's
 
 
 class CreditOffer(Base):
@@ -288,6 +290,54 @@ class CreditOffer(Base):
     error: Mapped[str | None] = mapped_column(Text)  # of the last failed operation
     created_at: Mapped[int] = mapped_column(BigInteger)
     accepted_at: Mapped[int | None] = mapped_column(BigInteger)  # block time
+    declined_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class LineAction(Base):
+    """What staff or a seller changes about a credit line. Its status is as of a top-up."""
+
+    __tablename__ = "line_actions"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)  # the seller
+    kind: Mapped[str] = mapped_column(String(16))  # "limit", "holdback", "suspend", …
+    amount: Mapped[int | None] = mapped_column(Amount)  # units, bps or seconds: the kind says
+    reason: Mapped[str | None] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class LineHold(Base):
+    """A line on which the bridge draws nothing, for as long as this row is there."""
+
+    __tablename__ = "line_holds"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
+    reason: Mapped[str] = mapped_column(String(200))
+    since: Mapped[int] = mapped_column(BigInteger)
+
+
+class Score(Base):
+    """What the desk thinks of a seller's credit, as it was posted; never changed."""
+
+    __tablename__ = "scores"
+    __table_args__ = (Index("ix_scores_account", "account_id", "id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    value: Mapped[str] = mapped_column(String(40))  # decimal digits, as posted
+    grade: Mapped[str] = mapped_column(String(1))
+    model_version: Mapped[str] = mapped_column(String(120))
+    model_hash: Mapped[str] = mapped_column(String(66))
+    features_hash: Mapped[str] = mapped_column(String(66))
+    reasons: Mapped[list[dict[str, Any]]] = mapped_column(JSON)  # {"code", "text"}, as posted
+    cutoff: Mapped[int] = mapped_column(BigInteger)  # facts before this were looked at
+    valid_until: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
 
 
 def _reference_counts_once(table: str, *columns: str) -> Index:
@@ -533,6 +583,9 @@ class IdempotencyKey(Base):
 # ------------------------------------------------------------------------ how it is carried out
 
 
+OWNER = "owner"  # signer of an operation whose transaction came signed
+
+
 class OperationStatus(StrEnum):
     QUEUED = "queued"
     SUBMITTED = "submitted"  # signed and stored; on the network or about to be
@@ -601,6 +654,7 @@ class ChainTxStatus(StrEnum):
     MINED = "mined"
     CONFLICT = "conflict"
     RESOLVED = "resolved"  # a conflict that people have looked at
+    REPLACED = "replaced"  # it came signed, and its owner used the nonce for something else
 
 
 class ChainTx(Base):
@@ -879,12 +933,46 @@ class CreditLine(Base):
     opened_at: Mapped[int] = mapped_column(BigInteger)
     drawn: Mapped[int] = mapped_column(Amount)
     fees: Mapped[int] = mapped_column(Amount)  # of draws, owed as interest
+    unpaid_fees: Mapped[int] = mapped_column(Amount, server_default="0")  # part of the interest
     principal_repaid: Mapped[int] = mapped_column(Amount)
     interest_paid: Mapped[int] = mapped_column(Amount)
     repaid_by_sales: Mapped[int] = mapped_column(Amount)  # part of the two, recoveries included
     waived: Mapped[int] = mapped_column(Amount)
     written_off: Mapped[int] = mapped_column(Amount)
     recovered: Mapped[int] = mapped_column(Amount)
+
+
+class CreditEntry(Base):
+    """One log that changed what is owed on a seller's line, and what was owed after it.
+
+    The book takes fees and interest as one; here what is paid of the two is the fees first, and
+    what is waived the interest first. Amounts are units, changes are signed.
+    """
+
+    __tablename__ = "credit_entries"
+    __table_args__ = (
+        UniqueConstraint("block_number", "log_index"),
+        Index("ix_credit_entries_seller", "seller", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(Sequence64, primary_key=True, autoincrement=True)
+    seller: Mapped[str] = mapped_column(String(42))
+    block_number: Mapped[int] = mapped_column(BigInteger)
+    block_timestamp: Mapped[int] = mapped_column(BigInteger)
+    log_index: Mapped[int]
+    tx_hash: Mapped[str] = mapped_column(String(66))
+    # "opened", "drawn", "repaid", "waived", "defaulted", "charged_off" or "recovered"; "carried" is
+    # where the record of a line begins that is older than the record.
+    kind: Mapped[str] = mapped_column(String(16))
+    order_hash: Mapped[str | None] = mapped_column(String(66))  # of the sale that repaid
+    principal: Mapped[int] = mapped_column(Amount)
+    fees: Mapped[int] = mapped_column(Amount)
+    interest: Mapped[int] = mapped_column(Amount)  # paid, waived or written off; never accrued
+    recovered: Mapped[int] = mapped_column(Amount)  # of a line that was charged off
+    principal_after: Mapped[int] = mapped_column(Amount)
+    fees_after: Mapped[int] = mapped_column(Amount)
+    interest_after: Mapped[int] = mapped_column(Amount)  # bps-seconds, fees included
+    rate_after: Mapped[int] = mapped_column(Amount)  # bps-seconds a second
 
 
 class CreditTotals(Base):
@@ -976,7 +1064,7 @@ class UndoEntry(Base):
     """What a row said before a block changed it; rolled back newest first.
 
     `before` holds the columns the indexer writes, and is None where the block inserted the row.
-    Covers the tables that are changed in place, resources included; blocks, ledger entries and
+    Covers the tables that are changed in place, resources included; blocks, entries and
     logs of evidence are only ever added, so they are simply deleted.
     """
 

@@ -514,9 +514,9 @@ class Shop:
 
     def _intent(self, account: Account, kind: str, fields: Any) -> tuple[int, int, bytes]:
         nonce, deadline = next(self._number) << 64, START + 3650 * DAY
-        digest = typed_data.order_intent_digest(
+        digest = typed_data.intent_digest(
             chain_id=self.platform.manifest.chain_id,
-            escrow=self.platform.escrow_address,
+            contract=self.platform.escrow_address,
             kind=kind,
             message={**fields, "nonce": nonce, "deadline": deadline},
         )

@@ -18,12 +18,18 @@ FEE = PRICE * 250 // 10_000
 
 
 def sign_typed_data(typed_data: dict[str, Any], signer: LocalSigner) -> dict[str, Any]:
-    """What a wallet answers that knows EIP-712, and nothing of this marketplace."""
+    """What a wallet answers that knows EIP-712, and nothing of this marketplace: for an intent with
+    a deadline, or for an authorization."""
     signable = encode_typed_data(full_message=typed_data)
     digest = keccak(b"\x19" + signable.version + signable.header + signable.body)
+    signature = "0x" + signer.sign_hash(digest).hex()
+    message = typed_data["message"]
+    if "deadline" in message:
+        return {"signature": signature, "deadline": int(message["deadline"])}
     return {
-        "signature": "0x" + signer.sign_hash(digest).hex(),
-        "deadline": int(typed_data["message"]["deadline"]),
+        "signature": signature,
+        "valid_after": int(message["validAfter"]),
+        "valid_before": int(message["validBefore"]),
     }
 
 
@@ -88,7 +94,7 @@ class Market:
         path = f"/v1/purchases/{purchase['id']}/{action}"
         unsigned = await self.shop.post(path, body)
         assert (unsigned.status_code, unsigned.json()["code"]) == (422, "signature_required")
-        signed = sign_typed_data(unsigned.json()["to_sign"]["typed_data"], signer)
+        signed = sign_typed_data(unsigned.json()["typed_data"], signer)
         return await self.shop.ok(path, {**(body or {}), "signed": signed}, wait=30)
 
     async def travel(self, seconds: int) -> None:

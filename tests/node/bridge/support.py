@@ -328,7 +328,8 @@ class Desk:
         """Rows of everything that a request may add."""
         tables = ("accounts", "topups", "redemptions", "transfers", "purchases", "operations")
         tables += ("credit_offers", "draws", "repayments", "statements")
-        tables += ("payment_requests", "sales_facts", "sales_fact_revisions")
+        tables += ("payment_requests", "sales_facts", "sales_fact_revisions", "scores")
+        tables += ("line_actions", "line_holds")
         tables += ("pool_deposits", "pool_withdrawals", "reserve_fundings")
         more = (Event.__tablename__, IdempotencyKey.__tablename__, "api_keys")
         return self.store.read_now(

@@ -2,85 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from node.chain.typed_data import (
-    acceptance_digest,
-    draw_digest,
-    receive_authorization_digest,
-    redemption_digest,
-)
-from tests.node.bridge.market import ALICE, FEE, PRICE, Market
-from tests.node.bridge.support import COIN, DAY, Client
+from tests.node.bridge.credit_desk import HOLDBACK_BPS, CreditDesk, open_credit_desk
+from tests.node.bridge.market import ALICE, FEE, PRICE, Market, sign_typed_data
+from tests.node.bridge.support import COIN, DAY
 
-HOLDBACK_BPS = 2_000
 NET = PRICE - FEE
 HOLDBACK = NET * HOLDBACK_BPS // 10_000
 YEAR = 365 * DAY
 
 
-@dataclass
-class Desk:
-    """A market whose pool has coin to lend, and a reserve."""
-
-    market: Market
-    lender: dict[str, Any]
-
-    @property
-    def shop(self) -> Client:
-        return self.market.shop
-
-    async def offer(self, seller: Any, **more: Any) -> dict[str, Any]:
-        body = {
-            "account": seller["id"],
-            "limit": str(20 * COIN),
-            "apr_bps": 1_000,
-            "holdback_bps": HOLDBACK_BPS,
-            "term_days": 270,
-            **more,
-        }
-        return await self.shop.ok("/v1/credit_lines/offers", body)
-
-    async def open_line(self, seller: Any, **more: Any) -> dict[str, Any]:
-        """Offered and accepted."""
-        offer = await self.offer(seller, **more)
-        path = f"/v1/credit_lines/offers/{offer['id']}/accept"
-        accepted = await self.shop.ok(path, wait=30)
-        assert accepted["status"] == "accepted"
-        return await self.line(offer["credit_line"])
-
-    async def line(self, line_id: str) -> dict[str, Any]:
-        line: dict[str, Any] = (await self.shop.get(f"/v1/credit_lines/{line_id}")).json()
-        return line
-
-    async def draw(self, line: Any, amount: int, reference: str = "first") -> dict[str, Any]:
-        body = {"amount": str(amount), "reference": reference}
-        drawn = await self.shop.ok(f"/v1/credit_lines/{line['id']}/draws", body, wait=30)
-        assert drawn["status"] == "succeeded"
-        return drawn
-
-    async def repay(self, line: Any, reference: str = "by hand", **more: Any) -> dict[str, Any]:
-        body = {"reference": reference, **more}
-        paid = await self.shop.ok(f"/v1/credit_lines/{line['id']}/repayments", body, wait=30)
-        assert paid["status"] == "succeeded"
-        return paid
-
-
 @pytest.fixture
-async def desk(market: Market) -> Desk:
-    lender = await market.member("lender", topup=100 * COIN)
-    funding = {"amount": str(10 * COIN), "reference": "board 1"}
-    assert (await market.shop.ok("/v1/pool/reserve", funding, wait=30))["status"] == "succeeded"
-    deposit = {"account": lender["id"], "amount": str(100 * COIN), "reference": "fund 1"}
-    deposited = await market.shop.ok("/v1/pool/deposits", deposit, wait=30)
-    assert (deposited["status"], deposited["shares"]) == ("succeeded", str(100 * COIN * 10**6))
-    return Desk(market, lender)
+async def desk(market: Market) -> CreditDesk:
+    return await open_credit_desk(market)
 
 
-async def test_a_line_from_offer_to_payoff(desk: Desk) -> None:
+async def test_a_line_from_offer_to_payoff(desk: CreditDesk) -> None:
     market, shop = desk.market, desk.shop
     buyer, seller = await market.member(topup=20 * COIN), await market.member("seller")
 
@@ -130,7 +70,7 @@ async def test_a_line_from_offer_to_payoff(desk: Desk) -> None:
     assert report["credit"]["repaid_by_sales"] == str(HOLDBACK)
 
 
-async def test_the_last_holdback_takes_no_more_than_is_owed(desk: Desk) -> None:
+async def test_the_last_holdback_takes_no_more_than_is_owed(desk: CreditDesk) -> None:
     buyer, seller = await desk.market.member(topup=20 * COIN), await desk.market.member("seller")
     line = await desk.open_line(seller, apr_bps=0, draw_fee_bps=100)
     drawn = await desk.draw(line, COIN)
@@ -145,7 +85,7 @@ async def test_the_last_holdback_takes_no_more_than_is_owed(desk: Desk) -> None:
     await desk.market.reconcile()
 
 
-async def test_a_line_goes_through_time_as_the_chain_says(desk: Desk) -> None:
+async def test_a_line_goes_through_time_as_the_chain_says(desk: CreditDesk) -> None:
     """Window by window: grace, delinquency, cure, default, payment in full."""
     seller = await desk.market.member("seller", topup=5 * COIN)
     line = await desk.open_line(seller)
@@ -189,92 +129,46 @@ async def test_a_line_goes_through_time_as_the_chain_says(desk: Desk) -> None:
     await desk.market.reconcile()
 
 
-async def test_members_with_keys_of_their_own_sign_for_themselves(desk: Desk) -> None:
-    market, shop, manifest = desk.market, desk.shop, desk.market.platform.manifest
-    book = manifest.contracts["CreditBook"].address
-    pool = manifest.contracts["LenderPool"].address
+async def test_members_with_keys_of_their_own_sign_for_themselves(desk: CreditDesk) -> None:
+    market, shop = desk.market, desk.shop
     alice = await market.member("seller", address=ALICE.address, topup=10 * COIN)
-    deadline = await market.platform.engine.now() + DAY
 
-    async def asked(path: str, body: Any) -> dict[str, Any]:
+    async def signed(path: str, body: Any, where: str = "signed") -> dict[str, Any]:
         refused = await shop.post(path, body)
         assert (refused.status_code, refused.json()["code"]) == (422, "signature_required")
-        to_sign: dict[str, Any] = refused.json()["to_sign"]
-        return to_sign
-
-    async def signed(path: str, body: Any, digest: Any, **more: Any) -> dict[str, Any]:
-        to_sign = await asked(path, body)
-        hash_ = digest(
-            chain_id=manifest.chain_id, nonce=int(to_sign["nonce"]), deadline=deadline, **more
-        )
-        signature = "0x" + ALICE.sign_hash(hash_).hex()
-        wrong = {"signature": signature, "deadline": deadline - 1}
-        refused = await shop.post(path, {**body, "signed": wrong})
-        assert (refused.status_code, refused.json()["code"]) == (422, "signature_invalid")
-        given = {"signature": signature, "deadline": deadline}
-        return await shop.ok(path, {**body, "signed": given}, wait=30)
-
-    async def authorized(path: str, body: Any) -> dict[str, Any]:
-        to_sign = await asked(path, body)
-        hash_ = receive_authorization_digest(
-            chain_id=manifest.chain_id,
-            coin=manifest.contracts["PlatformCoin"].address,
-            sender=to_sign["from"],
-            to=to_sign["to"],
-            value=int(to_sign["value"]),
-            valid_after=0,
-            valid_before=deadline,
-            nonce=to_sign["nonce"],
-        )
-        given = {
-            "signature": "0x" + ALICE.sign_hash(hash_).hex(),
-            "valid_after": 0,
-            "valid_before": deadline,
-        }
-        return await shop.ok(path, {**body, "authorization": given}, wait=30)
+        assert refused.json()["param"] == where
+        given = sign_typed_data(refused.json()["typed_data"], ALICE)
+        return await shop.ok(path, {**body, where: given}, wait=30)
 
     offer = await desk.offer(alice)
-    accepted = await signed(
-        f"/v1/credit_lines/offers/{offer['id']}/accept",
-        {},
-        acceptance_digest,
-        book=book,
-        offer_hash=offer["offer_hash"],
-    )
+    accepted = await signed(f"/v1/credit_lines/offers/{offer['id']}/accept", {})
     assert accepted["status"] == "accepted"
     line = f"/v1/credit_lines/{offer['credit_line']}"
-    drawn = await signed(
-        f"{line}/draws",
-        {"amount": "5000000", "reference": "d1"},
-        draw_digest,
-        book=book,
-        seller=ALICE.address,
-        amount=5_000_000,
-    )
+    drawn = await signed(f"{line}/draws", {"amount": "5000000", "reference": "d1"})
     assert drawn["status"] == "succeeded"
-    repaid = await authorized(f"{line}/repayments", {"amount": "7000000", "reference": "r1"})
+    repaid = await signed(
+        f"{line}/repayments", {"amount": "7000000", "reference": "r1"}, "authorization"
+    )
     assert (repaid["status"], repaid["amount"]) == ("succeeded", "7000000")
     assert 5_000_000 <= int(repaid["paid"]) < 5_000_100
     unnamed = await shop.post(f"{line}/repayments", {"reference": "r2"})
     assert unnamed.json()["code"] == "nothing_owed"
 
-    deposited = await authorized(
-        "/v1/pool/deposits", {"account": alice["id"], "amount": "2000000", "reference": "p1"}
+    deposited = await signed(
+        "/v1/pool/deposits",
+        {"account": alice["id"], "amount": "2000000", "reference": "p1"},
+        "authorization",
     )
     assert deposited["status"] == "succeeded"
     withdrawn = await signed(
         "/v1/pool/withdrawals",
         {"account": alice["id"], "shares": deposited["shares"], "reference": "w1"},
-        redemption_digest,
-        pool=pool,
-        owner=ALICE.address,
-        shares=int(deposited["shares"]),
     )
     assert withdrawn["status"] == "succeeded"
     await market.reconcile()
 
 
-async def test_a_reference_counts_once_and_a_lost_answer_costs_nothing(desk: Desk) -> None:
+async def test_a_reference_counts_once_and_a_lost_answer_costs_nothing(desk: CreditDesk) -> None:
     seller = await desk.market.member("seller")
     line = await desk.open_line(seller)
     path, body = f"/v1/credit_lines/{line['id']}/draws", {"amount": "1000000", "reference": "d"}
@@ -287,7 +181,7 @@ async def test_a_reference_counts_once_and_a_lost_answer_costs_nothing(desk: Des
     assert (await desk.line(line["id"]))["drawn"] == "1000000"
 
 
-async def test_a_draw_that_the_chain_refuses_frees_its_reference(desk: Desk) -> None:
+async def test_a_draw_that_the_chain_refuses_frees_its_reference(desk: CreditDesk) -> None:
     seller = await desk.market.member("seller")
     line = await desk.open_line(seller)
     frozen = f"/v1/accounts/{seller['id']}/freeze"
@@ -302,7 +196,7 @@ async def test_a_draw_that_the_chain_refuses_frees_its_reference(desk: Desk) -> 
 
 
 async def test_what_a_decision_or_a_buyer_that_gives_in_pays_the_seller_repays_its_line(
-    desk: Desk,
+    desk: CreditDesk,
 ) -> None:
     market = desk.market
     buyer = await market.member(address=ALICE.address, topup=2 * PRICE)

@@ -261,8 +261,9 @@ async def test_a_repayment_needs_debt_coin_and_a_payer_of_ones_own(desk: Desk) -
     alice = await desk.account(address="0x52908400098527886E0F7030069857D2E4169EE7")
     by_alice = {**body, "payer": alice["id"]}
     problem = await refused(desk, f"{path}/repayments", by_alice, "signature_required", 422)
-    assert problem["to_sign"]["value"] == "1"
-    assert problem["to_sign"]["to"] == desk.manifest.contracts["CreditBook"].address
+    message = problem["typed_data"]["message"]
+    assert (problem["param"], message["value"]) == ("authorization", "1")
+    assert message["to"] == desk.manifest.contracts["CreditBook"].address
 
 
 async def test_a_charged_off_line_takes_what_is_to_be_recovered(desk: Desk) -> None:

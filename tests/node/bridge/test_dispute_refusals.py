@@ -293,7 +293,7 @@ async def test_external_parties_sign_and_others_do_not(desk: Desk) -> None:
     purchase = await desk.shop.ok("/v1/purchases", body)
     desk.hold(purchase, dispute_deadline=CHAIN_NOW + DAY)
     problem = await refused(desk, of(purchase), SAID, "signature_required", 422, param="signed")
-    typed_data = problem["to_sign"]["typed_data"]
+    typed_data = problem["typed_data"]
     assert typed_data["domain"]["verifyingContract"] == (
         desk.manifest.contracts["PurchaseEscrow"].address
     )

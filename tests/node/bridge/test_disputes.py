@@ -159,10 +159,9 @@ async def test_members_with_their_own_keys_dispute_and_give_in(market: Market) -
     path = f"/v1/purchases/{purchase['id']}/disputes"
     body = {"text": "One of three is broken.", "salt": "0x" + "77" * 32}
     unsigned = (await market.shop.post(path, body)).json()
-    assert unsigned["to_sign"]["primary_type"] == "Dispute"
-    assert unsigned["to_sign"]["orderHash"] == purchase["order_hash"]
-    typed_data = unsigned["to_sign"]["typed_data"]
-    assert typed_data["message"]["evidenceHash"] == unsigned["to_sign"]["evidenceHash"]
+    assert (unsigned["code"], unsigned["param"]) == ("signature_required", "signed")
+    assert unsigned["typed_data"]["primaryType"] == "Dispute"
+    assert unsigned["typed_data"]["message"]["orderHash"] == purchase["order_hash"]
     opened = await market.signed(purchase, "disputes", body)
     assert (opened["status"], opened["disputed"]) == ("open", str(PRICE - 2_000_000))
     check(opened["evidence"][0])
@@ -199,7 +198,7 @@ async def test_a_signature_for_one_thing_is_good_for_no_other(market: Market) ->
 
     async def typed_data(action: str, body: Any) -> Any:
         answer = await market.shop.post(f"{path}/{action}", body)
-        return answer.json()["to_sign"]["typed_data"]
+        return answer.json()["typed_data"]
 
     complaint = {"text": "Broken"}
     dispute = sign_typed_data(await typed_data("disputes", complaint), ALICE)

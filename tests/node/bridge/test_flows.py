@@ -149,10 +149,14 @@ async def test_an_authorization_that_failed_can_be_asked_for_again(market: Marke
     seller = await market.member("seller")
     purchase = await market.purchase(buyer, seller, authorize=False)
     account = f"/v1/accounts/{buyer['id']}"
-    await market.shop.ok(f"{account}/freeze", {"reason": "case 7"}, wait=30)
+    # Not seen by the database yet, so the authorization is queued behind it.
+    assert (await market.shop.post(f"{account}/freeze", {"reason": "case 7"})).status_code == 202
     failed = await market.act(purchase, "authorize")
     assert failed["status"] == "created"
     assert failed["error"].startswith("AccountIsFrozen")
+    barred = await market.shop.post(f"/v1/purchases/{purchase['id']}/authorize")
+    assert (barred.status_code, barred.json()["code"]) == (409, "account_not_active")
+    assert (barred.json()["param"], barred.json()["actual"]) == ("payer", "frozen")
     assert (await market.balance(buyer))["available"] == str(PRICE)
     await market.shop.ok(f"{account}/unfreeze", wait=30)
     authorized = await market.act(purchase, "authorize")
@@ -221,3 +225,31 @@ async def test_a_frozen_account_is_seen_and_set_free(market: Market) -> None:
         f"{path}/membership", {"kinds": ["seller"], "member_until": "2040-01-01T00:00:00Z"}, wait=30
     )
     assert (renewed["kinds"], renewed["member_until"]) == (["seller"], "2040-01-01T00:00:00Z")
+
+
+async def test_an_expelled_member_keeps_its_coin_and_may_come_back(market: Market) -> None:
+    buyer, friend = await market.member(topup=COIN), await market.member()
+    path = f"/v1/accounts/{buyer['id']}"
+    longer = {"member_until": "2041-01-01T00:00:00Z"}
+    extended = await market.shop.ok(f"{path}/membership", longer, wait=30)
+    assert (extended["status"], extended["member_until"]) == ("active", longer["member_until"])
+    expelled = await market.shop.ok(f"{path}/expel", {"reason": "closed"}, wait=30)
+    assert expelled["status"] == "expired"
+    twice = await market.shop.post(f"{path}/expel", {"reason": "closed"})
+    assert (twice.status_code, twice.json()["actual"]) == (409, "expired")
+    assert (await market.balance(buyer))["available"] == str(COIN)
+    for body, param in (
+        ({"from": buyer["id"], "to": friend["id"], "amount": "1"}, "from"),
+        ({"from": friend["id"], "to": buyer["id"], "amount": "1"}, "to"),
+    ):
+        barred = await market.shop.post("/v1/transfers", body)
+        assert (barred.status_code, barred.json()["code"]) == (409, "account_not_active")
+        assert (barred.json()["param"], barred.json()["actual"]) == (param, "expired")
+    events = (await market.shop.get("/v1/events?after=0&limit=100")).json()["data"]
+    told = [event["type"] for event in events if event["resource_id"] == buyer["id"]]
+    assert told[-2:] == ["account.expulsion_requested", "account.expired"]
+    back = await market.shop.ok(f"{path}/membership", longer, wait=30)
+    assert (back["status"], back["kinds"]) == ("active", ["buyer"])
+    spent = {"from": buyer["id"], "to": friend["id"], "amount": str(COIN)}
+    assert (await market.shop.ok("/v1/transfers", spent, wait=30))["status"] == "succeeded"
+    await market.reconcile()

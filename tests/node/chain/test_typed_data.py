@@ -17,15 +17,14 @@ from node.chain.codec import ContractCodec
 from node.chain.deployment import deploy
 from node.chain.engine import Engine
 from node.chain.typed_data import (
-    acceptance_digest,
-    draw_digest,
+    authorization_json,
+    contract_of,
+    intent_digest,
+    intent_json,
     intent_nonce,
     offer_hash,
     order_hash,
-    order_intent_digest,
-    order_intent_json,
     receive_authorization_digest,
-    redemption_digest,
     refund_nonce,
     repayment_nonce,
     transfer_authorization_digest,
@@ -217,82 +216,78 @@ def test_the_offer_hash_is_the_typed_data_hash_of_the_offer(
     assert offer_hash(chain_id=chain_id, book=book, offer=offer) == "0x" + expected.hex()
 
 
-@given(member=_addresses, word=_words, amount=_uint(256), nonce=_uint(256), deadline=_uint(256))
-def test_intents_are_the_typed_data_hashes_of_their_messages(
-    member: str, word: str, amount: int, nonce: int, deadline: int
-) -> None:
-    def fields(**kinds: str) -> list[dict[str, str]]:
-        kinds |= {"nonce": "uint256", "deadline": "uint256"}
-        return [{"name": name, "type": kind} for name, kind in kinds.items()]
-
-    rest = {"nonce": nonce, "deadline": deadline}
-    assert acceptance_digest(chain_id=7, book=COIN, offer_hash=word, **rest) == digest_of(
-        "Plaza CreditBook",
-        COIN,
-        7,
-        "Acceptance",
-        fields(offerHash="bytes32"),
-        {"offerHash": word, **rest},
-    )
-    assert draw_digest(chain_id=7, book=COIN, seller=member, amount=amount, **rest) == digest_of(
-        "Plaza CreditBook",
-        COIN,
-        7,
-        "Draw",
-        fields(seller="address", amount="uint256"),
-        {"seller": member, "amount": amount, **rest},
-    )
-    assert redemption_digest(
-        chain_id=7, pool=COIN, owner=member, shares=amount, **rest
-    ) == digest_of(
-        "Plaza LenderPool",
-        COIN,
-        7,
-        "Redemption",
-        fields(owner="address", shares="uint256"),
-        {"owner": member, "shares": amount, **rest},
-    )
-
-
-ORDER_INTENTS = {
-    "Release": {"orderHash": "bytes32", "amount": "uint256"},
-    "Void": {"orderHash": "bytes32", "amount": "uint256"},
-    "Reclaim": {"orderHash": "bytes32"},
-    "Dispute": {"orderHash": "bytes32", "evidenceHash": "bytes32"},
-    "Evidence": {"party": "address", "orderHash": "bytes32", "evidenceHash": "bytes32"},
+INTENTS = {
+    "Release": ("PurchaseEscrow", {"orderHash": "bytes32", "amount": "uint256"}),
+    "Void": ("PurchaseEscrow", {"orderHash": "bytes32", "amount": "uint256"}),
+    "Reclaim": ("PurchaseEscrow", {"orderHash": "bytes32"}),
+    "Dispute": ("PurchaseEscrow", {"orderHash": "bytes32", "evidenceHash": "bytes32"}),
+    "Evidence": (
+        "PurchaseEscrow",
+        {"party": "address", "orderHash": "bytes32", "evidenceHash": "bytes32"},
+    ),
+    "Acceptance": ("CreditBook", {"offerHash": "bytes32"}),
+    "Draw": ("CreditBook", {"seller": "address", "amount": "uint256"}),
+    "Holdback": ("CreditBook", {"seller": "address", "holdbackBps": "uint16"}),
+    "Redemption": ("LenderPool", {"owner": "address", "shares": "uint256"}),
 }
 
 
-@pytest.mark.parametrize("kind", ORDER_INTENTS)
+@pytest.mark.parametrize("kind", INTENTS)
 @given(
-    order=_words,
+    word=_words,
     evidence=_words,
-    party=_addresses,
+    member=_addresses,
     amount=_uint(256),
+    bps=_uint(16),
     nonce=_uint(256),
     deadline=_uint(256),
 )
-def test_an_intent_on_an_order_is_hashed_as_a_wallet_hashes_its_json(
-    kind: str, order: str, evidence: str, party: str, amount: int, nonce: int, deadline: int
+def test_an_intent_is_hashed_as_a_wallet_hashes_its_json(
+    kind: str,
+    word: str,
+    evidence: str,
+    member: str,
+    amount: int,
+    bps: int,
+    nonce: int,
+    deadline: int,
 ) -> None:
-    types = {**ORDER_INTENTS[kind], "nonce": "uint256", "deadline": "uint256"}
-    values = {"orderHash": order, "evidenceHash": evidence, "party": party, "amount": amount}
-    values |= {"nonce": nonce, "deadline": deadline}
+    contract, types = INTENTS[kind]
+    types = {**types, "nonce": "uint256", "deadline": "uint256"}
+    values: dict[str, Any] = {"orderHash": word, "offerHash": word, "evidenceHash": evidence}
+    values |= {"party": member, "seller": member, "owner": member, "amount": amount}
+    values |= {"shares": amount, "holdbackBps": bps, "nonce": nonce, "deadline": deadline}
     message = {name: values[name] for name in types}
-    place = {"chain_id": 4242, "escrow": ESCROW}
-    digest = order_intent_digest(kind=kind, message=message, **place)  # type: ignore[arg-type]
+    place = {"chain_id": 4242, "contract": ESCROW}
+    digest = intent_digest(kind=kind, message=message, **place)  # type: ignore[arg-type]
     fields = [{"name": name, "type": type_} for name, type_ in types.items()]
-    assert digest == digest_of("Plaza PurchaseEscrow", ESCROW, 4242, kind, fields, message)
-    sent = order_intent_json(kind=kind, message=message, **place)  # type: ignore[arg-type]
+    assert contract_of(kind) == contract
+    assert digest == digest_of(f"Plaza {contract}", ESCROW, 4242, kind, fields, message)
+    assert digest == hash_of_json(intent_json(kind=kind, message=message, **place))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("receive", [True, False])
+@given(sender=_addresses, to=_addresses, value=_uint(256), before=_uint(256), nonce=_words)
+def test_an_authorization_is_hashed_as_a_wallet_hashes_its_json(
+    receive: bool, sender: str, to: str, value: int, before: int, nonce: str
+) -> None:
+    parts = {"sender": sender, "to": to, "value": value, "valid_after": 0, "nonce": nonce}
+    parts |= {"chain_id": 4242, "coin": COIN, "valid_before": before}
+    digest = receive_authorization_digest if receive else transfer_authorization_digest
+    sent = authorization_json(receive=receive, **parts)  # type: ignore[arg-type]
+    assert hash_of_json(sent) == digest(**parts)  # type: ignore[arg-type]
+
+
+def hash_of_json(sent: dict[str, Any]) -> bytes:
     signable = encode_typed_data(full_message=json.loads(json.dumps(sent)))
-    assert digest == keccak(b"\x19" + signable.version + signable.header + signable.body)
+    return keccak(b"\x19" + signable.version + signable.header + signable.body)
 
 
 def test_an_intent_of_no_kind_or_without_a_field_is_refused() -> None:
     with pytest.raises(KeyError, match="Steal"):
-        order_intent_digest(chain_id=1, escrow=ESCROW, kind="Steal", message={})
+        intent_digest(chain_id=1, contract=ESCROW, kind="Steal", message={})
     with pytest.raises(KeyError, match="orderHash"):
-        order_intent_json(chain_id=1, escrow=ESCROW, kind="Void", message={"amount": 1})
+        intent_json(chain_id=1, contract=ESCROW, kind="Void", message={"amount": 1})
 
 
 def test_an_intents_nonce_is_the_first_of_its_own_key() -> None:

@@ -46,6 +46,7 @@ RESOURCES = ("accounts", "topups", "redemptions", "transfers", "purchases")
 EXECUTION = ("operations", "chain_txs", "chain_tx_operations")
 # Row numbers and wall-clock times say nothing of the chain.
 _IGNORED = {
+    "credit_entries": {"id"},
     "ledger_entries": {"id"},
     "evidence_logs": {"id"},
     "operations": {"updated_at"},

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from node.index.credit import line_of
+from node.index.credit_line import BPS_YEAR
 from node.index.reconcile import Reconciliation, reconcile
 from node.index.rollback import roll_back
 from node.store.models import (
+    CreditEntry,
     CreditLine,
     CreditTotals,
     Event,
@@ -32,7 +35,8 @@ from tests.node.platform import (
     newest_block,
 )
 
-CREDIT_TABLES = ("credit_lines", "credit_totals", "pool_totals", "lenders", "members")
+CREDIT_TABLES = ("credit_lines", "credit_entries", "credit_totals", "pool_totals", "lenders")
+CREDIT_TABLES += ("members",)
 
 
 @pytest.fixture
@@ -207,6 +211,49 @@ async def test_new_terms_change_the_rate_of_what_is_owed_from_then_on(
     await reconciled(lending)
 
 
+async def check_split(lending: Lending, seller: Any, amount: int) -> None:
+    """The book takes a payment as `Line.split` says it will."""
+    await lending.index()
+    before = lending.shop.get(CreditLine, seller.address)
+    await lending.repay(seller, amount)
+    await lending.index()
+    after = lending.shop.get(CreditLine, seller.address)
+    interest = after.interest_paid - before.interest_paid
+    principal = after.principal_repaid - before.principal_repaid
+    if interest + principal:
+        line = line_of(vars(before))
+        line.advance(after.accrued_at)
+        assert line.split(min(amount, line.payoff)) == (interest, principal)
+
+
+def check_record(lending: Lending, line: CreditLine) -> None:
+    """The entries of a line are all that ever changed it, and its fees are part of its interest."""
+    entries = lending.platform.store.read_now(
+        lambda session: list(
+            session.scalars(
+                select(CreditEntry)
+                .where(CreditEntry.seller == line.seller)
+                .order_by(CreditEntry.id)
+            )
+        )
+    )
+
+    def changes(kind: str, *names: str) -> int:
+        return sum(getattr(one, name) for one in entries for name in names if one.kind == kind)
+
+    assert (changes("drawn", "principal"), changes("drawn", "fees")) == (line.drawn, line.fees)
+    assert -changes("repaid", "principal") == line.principal_repaid
+    assert -changes("repaid", "fees", "interest") == line.interest_paid
+    assert -changes("waived", "fees", "interest") == line.waived
+    assert -changes("charged_off", "principal", "fees", "interest") == line.written_off
+    assert changes("recovered", "recovered") == line.recovered
+    principal = fees = 0
+    for entry in entries:
+        principal, fees = principal + entry.principal, fees + entry.fees
+        assert (entry.principal_after, entry.fees_after) == (principal, fees)
+        assert 0 <= fees <= -(-entry.interest_after // BPS_YEAR)
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_any_story_agrees_with_the_chain_to_the_unit(
     lending: Lending, shop: Shop, seed: int
@@ -230,7 +277,7 @@ async def test_any_story_agrees_with_the_chain_to_the_unit(
             case 0 | 1:
                 await lending.draw(seller, amount)
             case 2 | 3:
-                await lending.repay(seller, amount)
+                await check_split(lending, seller, amount)
             case 4:
                 await lending.sell(buyer, seller, amount)
             case 5:
@@ -250,6 +297,8 @@ async def test_any_story_agrees_with_the_chain_to_the_unit(
         await reconciled(lending)
 
     lines = [shop.get(CreditLine, seller.address) for seller in sellers]
+    for line in lines:
+        check_record(lending, line)
     assert sum(line.drawn for line in lines) > 0
     assert len({line.status for line in lines}) > 1
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import MetaData, Table, create_engine, insert, select
+from sqlalchemy import MetaData, Table, column, create_engine, insert, select, table
 from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import Session
 
@@ -20,6 +20,8 @@ from node.store.models import (
     Base,
     ChainTx,
     ChainTxOperation,
+    CreditEntry,
+    CreditLine,
     Dispute,
     EscrowOrder,
     Merchant,
@@ -174,6 +176,42 @@ def test_transactions_signed_before_there_were_batches_keep_their_operation(tmp_
         (8, 0, "op_2", None, "0x8"),
     ]
     assert alone == [False, False]
+
+
+def test_credit_lines_that_had_no_record_yet_begin_one(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    migrate(url, to="0005")
+    engine = create_engine(url)
+    columns = [column.name for column in CreditLine.__table__.columns]
+    columns.remove("unpaid_fees")
+    line = dict.fromkeys(columns, 0) | {
+        "offer_hash": "o",
+        "principal": HUGE,
+        "interest": 7,
+        "accrued_at": 864_000,
+        "apr_bps": 1_100,
+    }
+    with engine.begin() as connection:
+        old = table("credit_lines", *(column(name) for name in columns))
+        connection.execute(
+            insert(old),
+            [
+                {**line, "seller": seller, "status": status, "principal": str(HUGE)}
+                for seller, status in (("a", "active"), ("d", "defaulted"))
+            ],
+        )
+    migrate(url)
+    with engine.connect() as connection:
+        entries = connection.execute(select(CreditEntry.__table__)).all()
+        fees = connection.scalars(select(CreditLine.unpaid_fees)).all()
+    engine.dispose()
+    assert [(one.seller, one.kind, one.principal_after) for one in entries] == [
+        ("a", "carried", HUGE),
+        ("d", "carried", HUGE),
+    ]
+    assert [one.rate_after for one in entries] == [HUGE * 1_100, 0]
+    assert {(one.interest_after, one.block_timestamp) for one in entries} == {(7, 864_000)}
+    assert fees == [0, 0]
 
 
 _COUNT = """
