@@ -223,7 +223,9 @@ def _fields(document: Document, schema: dict[str, Any], is_answer: bool) -> Iter
         schema["properties"].items(), key=lambda item: item[0] not in required
     ):
         kind = document.type_of(of_field, is_open=is_answer)
-        options = [] if name == _python(name) else [f'alias="{name}"']
+        options = []
+        if name != _python(name):  # not `alias`, which type checkers take for the parameter's name
+            options = [f'validation_alias="{name}"', f'serialization_alias="{name}"']
         if name not in required:
             default = of_field.get("default")
             if isinstance(default, dict | list):

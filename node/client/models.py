@@ -1511,7 +1511,7 @@ class Transfer(Answer):
     """
 
     id: str
-    from_: str = Field(alias="from")
+    from_: str = Field(validation_alias="from", serialization_alias="from")
     from_address: str
     to_address: str
     amount: Amount
@@ -1547,7 +1547,7 @@ class TransferRequest(Request):
         authorization: required for an external account, and for no other
     """
 
-    from_: str = Field(alias="from")
+    from_: str = Field(validation_alias="from", serialization_alias="from")
     to: str
     amount: Amount
     memo: str | None = Field(default=None)

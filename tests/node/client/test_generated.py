@@ -53,7 +53,9 @@ def test_every_schema_has_a_model_with_its_fields(document: dict[str, Any]) -> N
             continue
         model = getattr(models, generate_client.Document(document).name(name))
         assert issubclass(model, BaseModel)
-        fields = {field.alias or key: field for key, field in model.model_fields.items()}
+        fields = {
+            field.serialization_alias or key: field for key, field in model.model_fields.items()
+        }
         assert set(fields) == set(schema["properties"]), name
         required = {key for key, field in fields.items() if field.is_required()}
         assert required == set(schema.get("required", ())), name
