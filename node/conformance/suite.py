@@ -141,9 +141,12 @@ class Shop:
             time.sleep(0.1)
 
     def post(self, path: str, json: Any = None, *, key: str | None = None) -> httpx.Response:
-        """A POST as it is, without another attempt."""
+        """A POST as it is, without another attempt. Raises: Skip, if the key lacks its scope."""
         headers = {} if key is None else {"Idempotency-Key": key}
-        return self.raw.post(path, json=json, headers=headers)
+        response = self.raw.post(path, json=json, headers=headers)
+        if response.status_code == 403:
+            raise Skip(f"the key may not do this: {response.json().get('detail')}")
+        return response
 
 
 def expect(holds: bool, otherwise: str) -> None:
