@@ -48,8 +48,8 @@ from node.client.models import (
 from tests.node.bridge.serving import Served, served
 
 LONG = "PLAZA_MACHINE_EXAMPLES" in os.environ
-EXAMPLES = int(os.environ.get("PLAZA_MACHINE_EXAMPLES", "4"))
-MOVES = 60 if LONG else 30
+EXAMPLES = int(os.environ.get("PLAZA_MACHINE_EXAMPLES", "5"))
+MOVES = 60 if LONG else 36
 WAIT = 30
 FEE_BPS = 250
 DAY = 86_400
@@ -58,6 +58,7 @@ NOTICE_SECONDS = 0.6  # the bridge notices a jump of the chain's clock as late a
 
 amounts = st.integers(1, 3_000_000)
 whose = st.integers(0, 1_000)
+windows = st.sampled_from([0, 7 * DAY])
 shares = st.sampled_from([1, 2, 3, 1_000])  # a half, a third; all; more than there is
 
 
@@ -108,6 +109,10 @@ class AnyShop(RuleBasedStateMachine):
     def account(self, index: int) -> str:
         return list(self.has)[index % len(self.has)]
 
+    def another(self, account: str, index: int) -> str:
+        others = [other for other in self.has if other != account]
+        return others[index % len(others)]
+
     def order(self, index: int) -> Order:
         return self.orders[index % len(self.orders)]
 
@@ -138,13 +143,18 @@ class AnyShop(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------------ money in and out
 
-    @initialize()
-    def begin(self) -> None:
-        for _ in range(3):
+    @initialize(window=windows)
+    def begin(self, window: int) -> None:
+        """A shop that has been open for a while."""
+        for index in range(3):
             self.admit()
-        self.top_up(0, 5_000_000, 1)
+            self.top_up(index, 20_000_000, 1)
+        for index, of_order in enumerate((window, 7 * DAY, 7 * DAY)):
+            self.buy(index, index + 1, 1_234_567 + index, of_order)
+        for index in range(2):
+            self.deliver(index)
 
-    @precondition(lambda self: len(self.has) < 6)
+    @precondition(lambda self: len(self.has) < 4)
     @rule()
     def admit(self) -> None:
         made = self.does("/v1/accounts", AccountRequest(kinds=["buyer", "seller"]))
@@ -180,11 +190,9 @@ class AnyShop(RuleBasedStateMachine):
 
     @rule(of=whose, to=whose, share=shares)
     def transfer(self, of: int, to: int, share: int) -> None:
-        payer, payee = self.account(of), self.account(to)
+        payer, payee = self.account(of), self.another(self.account(of), to)
         amount = self.part(share, self.has[payer]) or self.has[payer] or 1
         body = TransferRequest(from_=payer, to=payee, amount=amount)
-        if payer == payee:
-            return
         if amount > self.has[payer]:
             self.refused("/v1/transfers", body, "insufficient_funds")
             return
@@ -205,12 +213,10 @@ class AnyShop(RuleBasedStateMachine):
     def pay_or_cancel(self, index: int, of: int, is_canceled: bool) -> None:
         request = self.requests[index % len(self.requests)]
         request_id, payee, amount = request
-        path, payer = f"/v1/payment_requests/{request_id}", self.account(of)
+        path, payer = f"/v1/payment_requests/{request_id}", self.another(payee, of)
         body = PayRequest(payer=payer)
         if is_canceled:
             assert self.does(f"{path}/cancel")["status"] == "canceled"
-        elif payer == payee:
-            return
         elif amount > self.has[payer]:
             self.refused(f"{path}/pay", body, "insufficient_funds")
             return
@@ -223,7 +229,7 @@ class AnyShop(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------------------- purchases
 
-    @rule(of=whose, to=whose, amount=amounts, window=st.sampled_from([0, 7 * DAY]))
+    @rule(of=whose, to=whose, amount=amounts, window=windows)
     def buy(self, of: int, to: int, amount: int, window: int) -> None:
         payer, payee = self.account(of), self.account(to)
         body = PurchaseRequest(
