@@ -394,6 +394,8 @@ class AnyShop(RuleBasedStateMachine):
         reply = self.plaza.exchange(call)
         assert reply.replayed
         assert reply.json().get("id", reply.json().get("purchase")) == made
+        if call.body is None:  # another body would be ignored, and so be the same request
+            return
         other = Call("POST", call.path, bytes, body={"text": "another"}, key=call.key)
         with pytest.raises(Refused) as caught:
             self.plaza.exchange(other)
