@@ -19,7 +19,7 @@ from node.bridge.events import record
 from node.bridge.funds import Funds, funds_of
 from node.bridge.idempotency import AccountsCommand, Outcome
 from node.bridge.operations import Call, queue, reference, refuse_if_pending
-from node.bridge.pagination import Listed, ListQuery, page
+from node.bridge.pagination import Listed, ListQuery, page, row_number
 from node.bridge.problems import Problem, documented
 from node.bridge.rows import add, change, find, owned, table
 from node.bridge.values import (
@@ -387,7 +387,7 @@ def list_entries(
     account = find_account(session, merchant_id, account_id)
     entries = table(models.LedgerEntry)
     statement = select(entries).where(entries.c.address == account.address)
-    return page(session, statement, entries.c.id, query, _entry, parse_id=int)
+    return page(session, statement, entries.c.id, query, _entry, parse_id=row_number)
 
 
 def _queue_admission(

@@ -11,7 +11,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from node.bridge import (
@@ -27,6 +26,7 @@ from node.bridge import (
     line_records,
     metrics,
     network,
+    openapi,
     operations,
     pay,
     pay_requests,
@@ -48,9 +48,8 @@ from node.bridge.clock import ChainClock
 from node.bridge.context import Context
 from node.bridge.metrics import HttpMetrics, MetricsGuard
 from node.bridge.middleware import Envelope
-from node.bridge.problems import MEDIA_TYPE, Problem, ProblemDetails, documented
+from node.bridge.problems import Problem
 from node.bridge.stream import Feed
-from node.bridge.values import Input, Output
 from node.bridge.waiting import Waiters
 from node.bridge.writer import GroupWriter
 from node.chain.codec import ContractCodec
@@ -71,16 +70,6 @@ A marketplace's own coin, purchases paid through escrow, and credit lines repaid
   answer until it is settled, or for 5 seconds. A resource changes when the chain has it in a block.
 * Errors are `application/problem+json` (RFC 9457); decide on `code`.
 """
-# What any route may answer with, besides what it documents itself.
-_ALWAYS = ("internal_error", "database_busy", "invalid_request")
-_WITH_KEY = ("unauthorized", "scope_missing")
-_WITH_BODY = ("malformed_json", "bad_request", "body_too_large", "unsupported_media_type")
-_WITH_IDEMPOTENCY = (
-    "idempotency_key_required",
-    "idempotency_key_invalid",
-    "idempotency_key_reused",
-    "chain_unavailable",
-)
 
 
 def create_app(
@@ -145,6 +134,7 @@ def create_app(
         version=version("plaza"),
         lifespan=lifespan,
         redirect_slashes=False,
+        generate_unique_id_function=openapi.name_operation,
     )
     app.state.context = context
     app.add_middleware(Envelope, metrics=context.metrics)
@@ -183,56 +173,10 @@ def create_app(
     app.include_router(metrics.router)
     describe = app.openapi
 
-    def openapi() -> dict[str, Any]:
+    def describe_in_full() -> dict[str, Any]:
         if app.openapi_schema is None:
-            _complete(describe())
+            openapi.complete(describe())
         return describe()
 
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.openapi = describe_in_full  # type: ignore[method-assign]
     return app
-
-
-def _complete(schema: dict[str, Any]) -> None:
-    """Say of every route what all of its kind have in common."""
-    schemas = schema["components"]["schemas"]
-    schemas["ProblemDetails"] = ProblemDetails.model_json_schema()
-    _restore_examples(schemas)
-    for path in schema["paths"].values():
-        for method, route in path.items():
-            codes = list(_ALWAYS)
-            if "security" in route:
-                codes += _WITH_KEY
-            if method == "post":
-                codes += _WITH_BODY
-            for parameter in route.get("parameters", ()):
-                if parameter["name"] == "Idempotency-Key":
-                    parameter["required"] = True
-                    parameter["schema"] = {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"}
-                    codes += _WITH_IDEMPOTENCY
-            for status, response in documented(*codes).items():
-                _merge(route["responses"], str(status), response)
-            for response in route["responses"].values():
-                for example in response["content"].get(MEDIA_TYPE, {}).get("examples", {}).values():
-                    example["value"].setdefault("param", None)  # as in _restore_examples
-    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own form of a 422
-        schemas.pop(name, None)
-
-
-def _restore_examples(schemas: dict[str, Any]) -> None:
-    """FastAPI leaves every null out of its document, and so breaks examples that need one."""
-    models: list[type[BaseModel]] = [*Input.__subclasses__(), *Output.__subclasses__()]
-    while models:
-        model = models.pop()
-        models += model.__subclasses__()
-        extra = model.model_config.get("json_schema_extra")
-        if isinstance(extra, dict) and model.__name__ in schemas:
-            schemas[model.__name__]["examples"] = extra["examples"]
-
-
-def _merge(responses: dict[str, Any], status: str, more: dict[str, Any]) -> None:
-    """Add documented problems to those a route documents with the same status."""
-    content = responses.setdefault(status, more)["content"]
-    if status == "422":
-        content.pop("application/json", None)
-    problems_ = content.setdefault(MEDIA_TYPE, more["content"][MEDIA_TYPE])
-    problems_["examples"].update(more["content"][MEDIA_TYPE]["examples"])

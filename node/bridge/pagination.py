@@ -20,6 +20,13 @@ Parameters = TypeVar("Parameters", bound=Query)
 Listed = Annotated[Parameters, InQuery()]  # the query parameters of a list
 
 
+def row_number(cursor: str) -> int:
+    """The cursor of a list whose ids are numbers. Raises ValueError for what no database counts."""
+    if not cursor.isascii() or not cursor.isdigit() or int(cursor) >= 2**63:
+        raise ValueError(cursor)
+    return int(cursor)
+
+
 class ListQuery(Query):
     limit: int = Field(20, ge=1, le=100)
     cursor: str | None = Field(None, max_length=64, description="`next_cursor` of the part before")

@@ -35,7 +35,7 @@ from node.bridge.operations import (
     refuse_if_pending,
     unsettled,
 )
-from node.bridge.pagination import Listed, ListQuery, page
+from node.bridge.pagination import Listed, ListQuery, page, row_number
 from node.bridge.problems import Problem, documented, not_found
 from node.bridge.qr import PngResponse, QrQuery, SvgResponse, png, svg
 from node.bridge.rows import add, find, owned, table
@@ -390,7 +390,7 @@ def list_payments(
 ) -> Page[RequestPayment]:
     find(session, models.PaymentRequest, merchant_id, request_id, "payment request")
     statement = select(_PAYMENTS).where(_PAYMENTS.c.request_id == request_id)
-    return page(session, statement, _PAYMENTS.c.id, query, _show_payment, parse_id=int)
+    return page(session, statement, _PAYMENTS.c.id, query, _show_payment, parse_id=row_number)
 
 
 # ------------------------------------------------------------- what the public page shares

@@ -30,6 +30,7 @@ KINDS = {"buyer": 1, "seller": 2, "lender": 4, "operator": 8, "system": 16}
 
 _AMOUNT = re.compile(r"[1-9][0-9]{0,28}", re.ASCII)
 _SHARES = re.compile(r"[1-9][0-9]{0,38}", re.ASCII)  # more than a pool of all coin would have
+_HALF = re.compile("[\ud800-\udfff]")  # of a character beyond U+FFFF
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -39,11 +40,16 @@ class Input(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     @model_validator(mode="after")
-    def _holds_no_zero_byte(self) -> Self:
-        """Where a field takes any text, such as an id: PostgreSQL would take it for an error."""
+    def _holds_text_alone(self) -> Self:
+        """Where a field takes any text, such as an id: no database takes these as one."""
         for name, value in self.__dict__.items():
-            if isinstance(value, str) and "\0" in value:
-                raise ValueError(f"{name}: a text holds no zero byte")
+            for text in value if isinstance(value, list) else (value,):
+                if not isinstance(text, str):
+                    continue
+                if "\0" in text:
+                    raise ValueError(f"{name}: a text holds no zero byte")
+                if _HALF.search(text):
+                    raise ValueError(f"{name}: a text holds no half of a character (surrogate)")
         return self
 
 

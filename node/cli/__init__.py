@@ -6,6 +6,7 @@ import click
 
 from node.cli.api_key import api_key
 from node.cli.bridge import bridge
+from node.cli.conformance import conformance
 from node.cli.deploy import deploy
 from node.cli.govern import govern
 from node.cli.reconcile import reconcile
@@ -28,8 +29,21 @@ def main() -> None:
       plaza api-key create --merchant "My shop" a key for the bridge
       plaza replay --generate 1000              act as a marketplace, on generated orders
       plaza reconcile                           compare database and chain, to the unit
+      plaza conformance --target URL --key KEY  check a running bridge through HTTP alone
     """
 
 
-for command in (up, bridge, worker, deploy, roles, govern, api_key, status, reconcile, replay):
+for command in (
+    up,
+    bridge,
+    worker,
+    deploy,
+    roles,
+    govern,
+    api_key,
+    status,
+    reconcile,
+    replay,
+    conformance,
+):
     main.add_command(command)

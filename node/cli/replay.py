@@ -106,7 +106,8 @@ def replay(
     """
     from rich.console import Console
 
-    from node.market.client import NodeUnavailable, Refused
+    from node.client import Refused
+    from node.market.client import NodeUnavailable
     from node.market.journal import JournalError
     from node.market.orders import FileRefused
     from node.market.progress import reporter

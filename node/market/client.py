@@ -1,7 +1,9 @@
-"""The bridge and the chain as a marketplace reaches them: HTTP with retries that are safe.
+"""The bridge and the chain as a marketplace of thousands of orders reaches them.
 
-What the chain makes of a request is read from the bridge's events, one reader for all that wait, as
-a marketplace of any size would: holding a connection open per request costs both sides more.
+Requests go by `node.client`, which sends again what is safe. On top of that comes what is a
+marketplace's own: what the chain makes of a request is read from the bridge's events, one reader
+for all that wait, since holding a connection open per request costs both sides more; and
+the chain's JSON-RPC.
 
 Every POST carries an idempotency key that follows from what it is for, so sending it again is never
 a second effect. While the node does not answer, everybody waits for the same recovery: the node is
@@ -20,12 +22,16 @@ from typing import Any
 import aiohttp
 import orjson
 
+from node.client import AsyncClient, Call, Refused, Reply, Retries, Unreachable
+from node.client.transport import AiohttpTransport
+
 SETTLE_SECONDS = 180
 EVENTS_POLL_SECONDS = 0.08
 EVENTS_PAGE = 1000
 # Without an event for so long, the resource itself is asked.
 PATIENCE_SECONDS = 15.0
-RETRY_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
+# A hitch that lasts longer is an outage: the node is waited for.
+RETRIES = Retries(pauses=(0.05, 0.1, 0.25, 0.5), longest=2.0)
 RECOVERY_POLL_SECONDS = 0.25
 RPC_BATCH = 200
 PAGE = 100
@@ -34,28 +40,8 @@ _UNSETTLED = ("queued", "submitted")
 METHOD_NOT_FOUND = -32601
 
 
-# HTTP status, JSON, and whether the idempotency key was known.
-_Answer = tuple[int, Any, bool]
-
-
 class NodeUnavailable(Exception):
     """The node did not come back in the time it was given."""
-
-
-class Refused(Exception):
-    """The bridge refused a request.
-
-    Attributes:
-        status: HTTP status.
-        code: the problem's code, such as "insufficient_funds".
-        retryable: whether the same request may succeed later.
-    """
-
-    def __init__(self, status: int, code: str, detail: str, retryable: bool) -> None:
-        super().__init__(f"{status} {code}: {detail}")
-        self.status = status
-        self.code = code
-        self.retryable = retryable
 
 
 class RpcRefused(Exception):
@@ -64,10 +50,6 @@ class RpcRefused(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(f"{message} (code {code})")
         self.code = code
-
-
-class _Lost(Exception):
-    """No answer, or one that says to come again."""
 
 
 class Node:
@@ -89,14 +71,15 @@ class Node:
         wait_seconds: float,
         on_outage: Callable[[str], None],
     ) -> None:
-        self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {api_key}"}
+        self._url = url
+        self._api_key = api_key
         self._in_flight = asyncio.Semaphore(in_flight)
         self._limit = in_flight
         self._wait_seconds = wait_seconds
         self._on_outage = on_outage
         self._recovery: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._bridge: AsyncClient
         self._rpc_url = ""
         self._waiting: dict[str, asyncio.Future[Any]] = {}
         self._outcomes: dict[str, Any] = {}  # the last event of a resource that nobody waited for
@@ -110,6 +93,8 @@ class Node:
             timeout=aiohttp.ClientTimeout(total=60, connect=10),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
+        transport = AiohttpTransport(self._session)
+        self._bridge = AsyncClient(self._url, self._api_key, retries=RETRIES, transport=transport)
         return self
 
     async def __aexit__(
@@ -121,8 +106,7 @@ class Node:
         for task in (self._recovery, self._reader):
             if task is not None:
                 task.cancel()
-        assert self._session is not None
-        await self._session.close()
+        await self._bridge.aclose()
 
     # ---------------------------------------------------------------------------- bridge
 
@@ -140,22 +124,18 @@ class Node:
             NodeUnavailable: the node went away and did not come back.
             TimeoutError: accepted, but not settled in SETTLE_SECONDS.
         """
-        headers = {
-            **self._headers,
-            "Idempotency-Key": key,
-            "Content-Type": "application/json",
-        }
-        data = None if body is None else orjson.dumps(body)
+        call: Call[bytes] = Call("POST", path, bytes, body=body, key=key)
         started = time.monotonic()
         async with self._in_flight:
-            status, resource, replayed = await self._persist("POST", path, headers, data)
-        if status == 202:
-            event = None if replayed else await self._outcome(resource["id"])
+            reply = await self._persist(call)
+        resource = reply.json()
+        if reply.status == 202:
+            event = None if reply.replayed else await self._outcome(resource["id"])
             if event is not None and event["data"].get("status") in reached:
                 resource["status"] = event["data"]["status"]
             else:  # asked before, not told in time, or failed: what has it come to?
                 await self._until_settled(resource["id"])
-                _, resource, _ = await self._persist("POST", path, headers, data)
+                resource = (await self._persist(call)).json()
         return resource, time.monotonic() - started
 
     async def _outcome(self, resource_id: str) -> Any | None:
@@ -202,8 +182,7 @@ class Node:
 
     async def get(self, path: str) -> Any:
         """Raises: Refused, NodeUnavailable."""
-        _, answer, _ = await self._persist("GET", path, self._headers, None)
-        return answer
+        return (await self._persist(Call("GET", path, bytes))).json()
 
     async def pages(self, path: str) -> AsyncIterator[Any]:
         """Everything in a list. Raises: Refused, NodeUnavailable."""
@@ -230,47 +209,19 @@ class Node:
                 return True
         return False
 
-    async def _persist(
-        self, method: str, path: str, headers: Mapping[str, str], data: bytes | None
-    ) -> _Answer:
+    async def _persist(self, call: Call[Any]) -> Reply:
         """Send a request until there is an answer that counts."""
         while True:
             if self._recovery is not None:
                 await asyncio.shield(self._recovery)
             try:
-                return await self._attempt(method, path, headers, data)
-            except _Lost as lost:
+                return await self._bridge.exchange(call)
+            except Unreachable as lost:
                 await self._recover(str(lost))
-
-    async def _attempt(
-        self, method: str, path: str, headers: Mapping[str, str], data: bytes | None
-    ) -> _Answer:
-        """Send a request; try again at once what a passing hitch may explain.
-
-        Raises:
-            _Lost: the hitch did not pass.
-            Refused: a clear answer of 4xx, or one of 5xx that is not worth another try.
-        """
-        assert self._session is not None
-        reason = ""
-        for pause in RETRY_SECONDS:
-            try:
-                async with self._session.request(
-                    method, self._url + path, headers=headers, data=data
-                ) as response:
-                    content = await response.read()
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                reason = f"{method} {path}: {error or type(error).__name__}"
-            else:
-                if response.status < 400:
-                    replayed = "Idempotency-Replayed" in response.headers
-                    return response.status, orjson.loads(content), replayed
-                refused = _refusal(response.status, content)
+            except Refused as refused:
                 if not refused.retryable:
-                    raise refused
-                reason = f"{method} {path}: {refused}"
-            await asyncio.sleep(pause)
-        raise _Lost(reason)
+                    raise
+                await self._recover(f"{call.method} {call.path}: {refused}")
 
     # -------------------------------------------------------------------------- recovery
 
@@ -296,17 +247,23 @@ class Node:
     async def _is_back(self) -> bool:
         """Whether the node is ready and has nothing left to do: what rolled back is done again."""
         try:
-            await self._attempt("GET", "/health/ready", self._headers, None)
+            await self._ask("/health/ready")
             for status in _UNSETTLED:
-                path = f"/v1/operations?limit=1&status={status}"
-                _, page, _ = await self._attempt("GET", path, self._headers, None)
-                if page["data"]:
+                if (await self._ask(f"/v1/operations?limit=1&status={status}"))["data"]:
                     return False
-            _, manifest, _ = await self._attempt("GET", "/v1/network", self._headers, None)
-        except _Lost:
+            manifest = await self._ask("/v1/network")
+        except Unreachable:
+            return False
+        except Refused as refused:
+            if not refused.retryable:
+                raise
             return False
         self._rpc_url = manifest["rpc_url"]
         return True
+
+    async def _ask(self, path: str) -> Any:
+        """As `get`, without waiting for the node. Raises: Refused, Unreachable."""
+        return (await self._bridge.exchange(Call("GET", path, bytes))).json()
 
     # ----------------------------------------------------------------------------- chain
 
@@ -353,13 +310,3 @@ class Node:
                 raise RpcRefused(int(error.get("code", 0)), str(error.get("message", "")))
             results.append(answers[number]["result"])
         return results
-
-
-def _refusal(status: int, content: bytes) -> Refused:
-    passing = status in (429, 502, 503, 504)
-    try:
-        problem = orjson.loads(content)
-        retryable = passing or bool(problem.get("retryable"))
-        return Refused(status, str(problem["code"]), str(problem.get("detail", "")), retryable)
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        return Refused(status, "unknown", content[:200].decode("utf-8", "replace"), passing)

@@ -22,8 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from node.client import Refused
 from node.market import abi
-from node.market.client import METHOD_NOT_FOUND, Node, NodeUnavailable, Refused, RpcRefused
+from node.market.client import METHOD_NOT_FOUND, Node, NodeUnavailable, RpcRefused
 from node.market.credit import (
     APR_BPS,
     DRAW_FEE_BPS,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from node import bridge
 from node.bridge.problems import CATALOGUE, MEDIA_TYPE
 from tests.node.bridge.support import Client, Desk, openapi
 
@@ -95,3 +99,31 @@ async def test_the_document_is_served(shop: Client) -> None:
     answer = await shop.http.get("/openapi.json")
     assert answer.status_code == 200
     assert answer.json()["info"]["title"] == "Plaza bridge"
+
+
+def test_every_route_is_in_the_document_with_a_name_of_its_own(document: dict[str, Any]) -> None:
+    documented = {(path, method.upper()) for path, method, _ in routes(document)}
+    served = set()
+    for module in pkgutil.iter_modules(bridge.__path__):
+        router = getattr(importlib.import_module(f"node.bridge.{module.name}"), "router", None)
+        for route in [] if router is None else router.routes:
+            prefix = "" if module.name in ("health", "metrics") else "/v1"
+            served |= {(prefix + route.path, method) for method in route.methods}
+    assert served == documented
+    names = [route["operationId"] for _, _, route in routes(document)]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*", name) for name in names), names
+
+
+def test_every_operation_says_what_it_is_and_how_it_is_refused(document: dict[str, Any]) -> None:
+    for path, method, route in routes(document):
+        assert route["tags"], path
+        assert re.fullmatch(r"[A-Z][a-z ]+: [a-z ]+", route["summary"]), route["summary"]
+        responses = route["responses"]
+        for status, response in responses.items():
+            assert response["description"], (path, status)
+            assert "X-Request-Id" in response["headers"], (path, status)
+        if "{" in path:
+            assert "404" in responses, path
+        if method == "post" and "202" in responses:
+            assert responses["200"]["content"] == responses["202"]["content"], path

@@ -14,8 +14,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from node.client import Refused, Retries
 from node.market import client
-from node.market.client import Node, NodeUnavailable, Refused
+from node.market.client import Node, NodeUnavailable
 
 
 class StumblingNode:
@@ -96,7 +97,7 @@ class StumblingNode:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "RETRY_SECONDS", (0.001, 0.001))
+    monkeypatch.setattr(client, "RETRIES", Retries(pauses=(0.001,)))
     monkeypatch.setattr(client, "RECOVERY_POLL_SECONDS", 0.001)
 
 
