@@ -158,7 +158,9 @@ def show_load(result: dict[str, Any]) -> None:
         latencies["event to webhook"] = webhooks["event_to_webhook_ms"]
         table.add_row("webhooks", f"{webhooks['received']:,} of {webhooks['expected']:,}")
     for name, values in latencies.items():
-        words = " / ".join(f"{values[share]:,}" for share in ("p50", "p95", "p99")) if values else "-"
+        words = (
+            " / ".join(f"{values[share]:,}" for share in ("p50", "p95", "p99")) if values else "-"
+        )
         table.add_row(f"{name}, ms: p50 / p95 / p99", words)
     for process, milliseconds in result["cpu_ms_per_purchase"].items():
         table.add_row(f"CPU ms per purchase: {process}", f"{milliseconds:,}")

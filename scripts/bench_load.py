@@ -44,7 +44,7 @@ MOST_CONNECTIONS = 512
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 # Put in a process's path by --profile: CPU time of its threads, from the signal on.
-_PROFILER = '''\
+_PROFILER = """\
 import atexit, cProfile, itertools, os, signal, sys, threading, time
 
 if os.environ["BENCH_PROFILE"] in sys.orig_argv:
@@ -69,7 +69,7 @@ if os.environ["BENCH_PROFILE"] in sys.orig_argv:
     main = cProfile.Profile(time.thread_time)
     threading.Thread.run = run_profiled
     signal.signal(signal.SIGUSR1, begin)
-'''
+"""
 _PROFILED = {"bridges": "node.bridge.serve", "worker": "node.cli"}
 
 
@@ -569,9 +569,7 @@ async def _measure(
     started = time.perf_counter()
     load: Awaitable[None]
     if plan.rate is None:
-        load = buy_as_fast_as_possible(
-            market, plan.warm_up, plan.purchases, plan.at_once, seen
-        )
+        load = buy_as_fast_as_possible(market, plan.warm_up, plan.purchases, plan.at_once, seen)
     else:
         load = buy_at_rate(market, plan.warm_up, plan.rate, plan.purchases, seen)
     await load
