@@ -169,7 +169,7 @@ def show_load(result: dict[str, Any]) -> None:
         table.add_row(f"memory, MiB: {process} (a minute)", words)
     console.print(table)
     for error, count in result["errors"].items():
-        console.print(f"[red]{count} × {error}[/red]")
+        console.print(f"[red]{count} of {error}[/red]")
     ok = result["reconciled"]["ok"]
     console.print("reconciled to the unit" if ok else "[red]drift[/red]")
     if "profile" in result:

@@ -243,12 +243,15 @@ def _run_bridge(data: Path, own: dict[str, str]) -> Iterator[int]:
             "PLAZA_LISTEN_FD": str(listener.fileno()),
             "PLAZA_LOG_LEVEL": "warning",
         }
-        bridge = subprocess.Popen(
-            [sys.executable, "-m", "node.bridge.serve"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            pass_fds=(listener.fileno(),),
-        )
+        with (data / "bridge.log").open("wb") as log:
+            bridge = subprocess.Popen(
+                [sys.executable, "-m", "node.bridge.serve"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(listener.fileno(),),
+            )
     try:
         _wait_for_bridge(port)
         yield port
