@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from eth_abi.abi import default_codec
 from eth_utils.crypto import keccak
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field
@@ -21,6 +20,7 @@ from node.bridge.pagination import Listed, ListQuery, page
 from node.bridge.problems import Problem, documented
 from node.bridge.rows import add, find, owned, table
 from node.bridge.values import Output, Page, Time
+from node.chain.words import encode
 from node.store import models
 from node.store.models import OperationStatus
 
@@ -148,7 +148,7 @@ class Call:
 
 def reference(*words: str) -> str:
     """32 bytes that name something uniquely: keccak256(abi.encode(string, string, …))."""
-    return "0x" + keccak(default_codec.encode(["string"] * len(words), words)).hex()
+    return "0x" + keccak(encode(["string"] * len(words), words)).hex()
 
 
 def queue(

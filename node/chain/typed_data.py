@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from eth_abi.abi import default_codec
 from eth_utils.crypto import keccak
+
+from node.chain.words import encode
 
 COIN_NAME = "Plaza Coin"
 COIN_VERSION = "1"
@@ -177,7 +178,7 @@ def order_hash(*, chain_id: int, escrow: str, terms: Mapping[str, Any]) -> str:
     """
     values = [terms[name] for name in _TERMS]
     values[-1] = _word(values[-1])
-    struct_hash = keccak(default_codec.encode(_TERMS_TYPES, (_TERMS_TYPEHASH, *values)))
+    struct_hash = keccak(encode(_TERMS_TYPES, (_TERMS_TYPEHASH, *values)))
     domain = _domain_separator(ESCROW_NAME, ESCROW_VERSION, chain_id, escrow)
     return "0x" + _digest(domain, struct_hash).hex()
 
@@ -198,7 +199,7 @@ def offer_hash(*, chain_id: int, book: str, offer: Mapping[str, Any]) -> str:
     values = [
         _word(offer[name]) if kind == "bytes32" else offer[name] for name, kind in _OFFER.items()
     ]
-    struct_hash = keccak(default_codec.encode(_OFFER_TYPES, (_OFFER_TYPEHASH, *values)))
+    struct_hash = keccak(encode(_OFFER_TYPES, (_OFFER_TYPEHASH, *values)))
     return "0x" + _digest(_book_domain(chain_id, book), struct_hash).hex()
 
 
@@ -208,7 +209,7 @@ def acceptance_digest(
     """Return what a seller signs to accept a credit offer."""
     types = ("bytes32", "bytes32", "uint256", "uint256")
     values = (_ACCEPTANCE_TYPEHASH, _word(offer_hash), nonce, deadline)
-    return _digest(_book_domain(chain_id, book), keccak(default_codec.encode(types, values)))
+    return _digest(_book_domain(chain_id, book), keccak(encode(types, values)))
 
 
 def draw_digest(
@@ -216,7 +217,7 @@ def draw_digest(
 ) -> bytes:
     """Return what a seller signs to draw on its credit line."""
     values = (_DRAW_TYPEHASH, seller, amount, nonce, deadline)
-    struct_hash = keccak(default_codec.encode(_MEMBER_INTENT_TYPES, values))
+    struct_hash = keccak(encode(_MEMBER_INTENT_TYPES, values))
     return _digest(_book_domain(chain_id, book), struct_hash)
 
 
@@ -225,13 +226,13 @@ def redemption_digest(
 ) -> bytes:
     """Return what a lender signs to give shares of the pool back for coin."""
     values = (_REDEMPTION_TYPEHASH, owner, shares, nonce, deadline)
-    struct_hash = keccak(default_codec.encode(_MEMBER_INTENT_TYPES, values))
+    struct_hash = keccak(encode(_MEMBER_INTENT_TYPES, values))
     return _digest(_domain_separator(POOL_NAME, POOL_VERSION, chain_id, pool), struct_hash)
 
 
 def repayment_nonce(seller: str, ref: str) -> str:
     """Return the EIP-3009 nonce that pays the repayment `ref` of a seller's line, and no other."""
-    return "0x" + keccak(default_codec.encode(("address", "bytes32"), (seller, _word(ref)))).hex()
+    return "0x" + keccak(encode(("address", "bytes32"), (seller, _word(ref)))).hex()
 
 
 def intent_nonce(ref: str) -> int:
@@ -262,7 +263,7 @@ def order_intent_digest(
         _word(message[name]) if type_ == "bytes32" else message[name]
         for name, type_ in fields.items()
     ]
-    struct = default_codec.encode(("bytes32", *fields.values()), (keccak(text=text), *values))
+    struct = encode(("bytes32", *fields.values()), (keccak(text=text), *values))
     domain = _domain_separator(ESCROW_NAME, ESCROW_VERSION, chain_id, escrow)
     return _digest(domain, keccak(struct))
 
@@ -303,7 +304,7 @@ def _book_domain(chain_id: int, book: str) -> bytes:
 
 
 def _coin_digest(chain_id: int, coin: str, values: tuple[Any, ...]) -> bytes:
-    struct_hash = keccak(default_codec.encode(_AUTHORIZATION_TYPES, values))
+    struct_hash = keccak(encode(_AUTHORIZATION_TYPES, values))
     return _digest(_domain_separator(COIN_NAME, COIN_VERSION, chain_id, coin), struct_hash)
 
 
@@ -311,7 +312,7 @@ def _coin_digest(chain_id: int, coin: str, values: tuple[Any, ...]) -> bytes:
 def _domain_separator(name: str, version: str, chain_id: int, contract: str) -> bytes:
     types = ("bytes32", "bytes32", "bytes32", "uint256", "address")
     values = (_DOMAIN_TYPEHASH, keccak(text=name), keccak(text=version), chain_id, contract)
-    return keccak(default_codec.encode(types, values))
+    return keccak(encode(types, values))
 
 
 def _digest(domain_separator: bytes, struct_hash: bytes) -> bytes:
