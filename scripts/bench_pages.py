@@ -42,7 +42,7 @@ from scripts.bench_load import run_node
 CHUNK = 10_000
 TIMES = 40  # that each page is asked for
 LIMIT = 20
-START_SECONDS = 60
+START_SECONDS = 180
 _FIRST_MILLISECOND = 1_700_000_000_000
 _SENDER, _RECEIVER = "0x" + "A1" * 20, "0x" + "B2" * 20
 
@@ -253,14 +253,14 @@ def _run_bridge(data: Path, own: dict[str, str]) -> Iterator[int]:
                 pass_fds=(listener.fileno(),),
             )
     try:
-        _wait_for_bridge(port)
+        _wait_for_bridge(bridge, port, data / "bridge.log")
         yield port
     finally:
         bridge.terminate()
         bridge.wait(START_SECONDS)
 
 
-def _wait_for_bridge(port: int) -> None:
+def _wait_for_bridge(bridge: subprocess.Popen[bytes], port: int, log: Path) -> None:
     end = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -269,8 +269,8 @@ def _wait_for_bridge(port: int) -> None:
             connection.getresponse().read()
             return
         except OSError:
-            if time.monotonic() > end:
-                raise SystemExit("bench: the bridge did not start") from None
+            if time.monotonic() > end or bridge.poll() is not None:
+                raise SystemExit(f"bench: no bridge:\n{log.read_text()[-2000:]}") from None
             time.sleep(0.1)
 
 

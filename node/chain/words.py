@@ -70,19 +70,11 @@ def _writers(types: tuple[str, ...]) -> tuple[_Writer, ...] | None:
 
 
 def _writer(type_: str) -> _Writer | None:
-    if type_ == "address":
-        return _Writer(_write_address, _WORD, is_dynamic=False)
     if type_.startswith("uint") and type_[4:].isdigit():
         return _Writer(_uint_writer(2 ** int(type_[4:])), _WORD, is_dynamic=False)
-    if type_ == "bytes32":
-        return _Writer(_write_bytes32, _WORD, is_dynamic=False)
-    if type_ == "bytes":
-        return _Writer(_write_bytes, _WORD, is_dynamic=True)
-    if type_ == "string":
-        return _Writer(_write_string, _WORD, is_dynamic=True)
     if type_.startswith("(") and type_.endswith(")"):
         return _struct_writer(type_[1:-1])
-    return None
+    return _WRITERS.get(type_)
 
 
 def _struct_writer(inner: str) -> _Writer | None:
@@ -141,3 +133,11 @@ def _write_string(value: Any) -> bytes:
         return _write_bytes(value.encode())
     except UnicodeEncodeError:
         raise _NotPlain from None
+
+
+_WRITERS = {
+    "address": _Writer(_write_address, _WORD, is_dynamic=False),
+    "bytes32": _Writer(_write_bytes32, _WORD, is_dynamic=False),
+    "bytes": _Writer(_write_bytes, _WORD, is_dynamic=True),
+    "string": _Writer(_write_string, _WORD, is_dynamic=True),
+}
