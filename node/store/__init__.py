@@ -139,7 +139,7 @@ class _Session(Session):
 
     _its_connection: Connection | None = None
 
-    def execute(self, statement: Executable, params: Any = None, **options: Any) -> Any:  # type: ignore[override]
+    def execute(self, statement: Executable, params: Any = None, **options: Any) -> Any:
         if options or _is_of_orm(statement):
             return super().execute(statement, params, **options)
         return (self._its_connection or self._connect()).execute(statement, params)
