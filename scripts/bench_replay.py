@@ -39,6 +39,7 @@ from node.up import RunningNode
 
 START_SECONDS = 180
 RAW_BATCH = 200
+RPC_BATCH = 1000
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -181,10 +182,12 @@ async def count_transactions(rpc_url: str) -> int:
     rpc = HttpRpc(rpc_url)
     try:
         head = int(await rpc.call("eth_blockNumber"), 16)
-        counts = await rpc.batch(
-            [("eth_getBlockTransactionCountByNumber", [hex(n)]) for n in range(1, head + 1)]
-        )
-        return sum(int(count, 16) for count in counts)
+        calls = [("eth_getBlockTransactionCountByNumber", [hex(n)]) for n in range(1, head + 1)]
+        total = 0
+        for first in range(0, len(calls), RPC_BATCH):
+            counts = await rpc.batch(calls[first : first + RPC_BATCH])
+            total += sum(int(count, 16) for count in counts)
+        return total
     finally:
         await rpc.close()
 
