@@ -13,13 +13,14 @@ SEED ?= 1
 BIN := .venv/bin
 STAMPS := .make
 
-.PHONY: help setup build demo test lint format bench gas fuzz audit mutate clean
+.PHONY: help setup build demo test lint format bench bench-bridge gas fuzz audit mutate clean
 
 help:
 	@echo "make demo    replay 1,000 marketplace orders through a local chain (ORDERS=DIR for genuine Olist files)"
 	@echo "make test    run every test"
 	@echo "make lint    ruff, mypy, import rules, solhint"
 	@echo "make bench   measure the replay beside the chain's own transfer rate"
+	@echo "make bench-bridge  measure purchases through the bridge (--help of scripts/bench_bridge.py: soak, lists)"
 	@echo "make gas     compare what each operation costs with other contracts' and its floor"
 	@echo "make fuzz    200,000 random actions on all contracts against a model (ACTIONS=N SEED=N)"
 	@echo "make audit   static analysis of the contracts, and their sizes"
@@ -73,6 +74,9 @@ format: setup
 
 bench: setup
 	@$(BIN)/python scripts/bench_replay.py $(if $(ORDERS),--orders "$(ORDERS)") --limit 2000
+
+bench-bridge: setup
+	@$(BIN)/python scripts/bench_bridge.py
 
 gas: setup
 	@$(BIN)/python scripts/gas.py

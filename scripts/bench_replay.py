@@ -39,6 +39,7 @@ from node.up import RunningNode
 
 START_SECONDS = 180
 RAW_BATCH = 200
+RPC_BATCH = 1000
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -103,13 +104,13 @@ def bench_replay(data: Path, orders: Path | None, limit: int, tick: int) -> dict
             stderr=log,
         )
     try:
-        node = _wait_for_node(supervisor, data)
+        node = wait_for_node(supervisor, data)
         pids = {
             "worker": [node.pid],
             "bridges": node.bridge_pids,
             "anvil": [node.chain_pid or 0],
         }
-        before = {name: sum(map(_cpu_seconds, ids)) for name, ids in pids.items()}
+        before = {name: sum(map(cpu_seconds, ids)) for name, ids in pids.items()}
         client = subprocess.Popen(
             [*plaza, "replay", *source, "--limit", str(limit), "--data", str(data), "--json"],
             stdout=subprocess.PIPE,
@@ -117,9 +118,9 @@ def bench_replay(data: Path, orders: Path | None, limit: int, tick: int) -> dict
         output, _ = client.communicate()
         if client.returncode:
             raise SystemExit(f"bench: the replay ended with {client.returncode}")
-        used = {name: sum(map(_cpu_seconds, ids)) - before[name] for name, ids in pids.items()}
+        used = {name: sum(map(cpu_seconds, ids)) - before[name] for name, ids in pids.items()}
         document = json.loads(output)
-        transactions = asyncio.run(_transactions(node.rpc_url))
+        transactions = asyncio.run(count_transactions(node.rpc_url))
     finally:
         supervisor.send_signal(signal.SIGTERM)
         supervisor.wait(120)
@@ -176,20 +177,22 @@ def _sign_transfers(manifest: Manifest, seed: SealedSeed, count: int) -> list[st
     return ["0x" + signer.sign_transaction(fields).raw.hex() for signer, fields in transactions]
 
 
-async def _transactions(rpc_url: str) -> int:
+async def count_transactions(rpc_url: str) -> int:
     """Blocks of a chain that mines each transaction at once: every one holds one, or none."""
     rpc = HttpRpc(rpc_url)
     try:
         head = int(await rpc.call("eth_blockNumber"), 16)
-        counts = await rpc.batch(
-            [("eth_getBlockTransactionCountByNumber", [hex(n)]) for n in range(1, head + 1)]
-        )
-        return sum(int(count, 16) for count in counts)
+        calls = [("eth_getBlockTransactionCountByNumber", [hex(n)]) for n in range(1, head + 1)]
+        total = 0
+        for first in range(0, len(calls), RPC_BATCH):
+            counts = await rpc.batch(calls[first : first + RPC_BATCH])
+            total += sum(int(count, 16) for count in counts)
+        return total
     finally:
         await rpc.close()
 
 
-def _wait_for_node(process: subprocess.Popen[bytes], data: Path) -> RunningNode:
+def wait_for_node(process: subprocess.Popen[bytes], data: Path) -> RunningNode:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         node = RunningNode.find(data)
@@ -199,7 +202,7 @@ def _wait_for_node(process: subprocess.Popen[bytes], data: Path) -> RunningNode:
     raise SystemExit(f"bench: the node did not start:\n{(data / 'node.log').read_text()[-2000:]}")
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """User and system time of one process so far (Linux)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND

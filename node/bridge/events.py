@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Header, Request
 from pydantic import ConfigDict, Field
+from sqlalchemy import Integer, bindparam
 from sqlalchemy.orm import Session
 from sse_starlette.sse import EventSourceResponse
 from starlette.responses import Response
@@ -23,6 +24,14 @@ from node.store import models
 from node.store.events import event_values
 
 router = APIRouter(prefix="/events", tags=["events"])
+
+_EVENTS = table(models.Event)
+_LIST = (
+    owned(models.Event, bindparam("its_merchant"))
+    .where(_EVENTS.c.seq > bindparam("after"))
+    .order_by(_EVENTS.c.seq)
+    .limit(bindparam("count", type_=Integer))
+)
 
 
 class EventsQuery(Query):
@@ -115,13 +124,8 @@ def record(
 
 def list_events(session: Session, merchant_id: str, query: EventsQuery) -> dict[str, Any]:
     """An `Events` as plain values: models would cost three times as much in the busiest list."""
-    seq = table(models.Event).c.seq
-    rows = session.execute(
-        owned(models.Event, merchant_id)
-        .where(seq > query.after)
-        .order_by(seq)
-        .limit(query.limit + 1)
-    ).all()
+    which = {"its_merchant": merchant_id, "after": query.after, "count": query.limit + 1}
+    rows = session.execute(_LIST, which).all()
     shown = rows[: query.limit]
     return {
         "data": [event_values(row) for row in shown],

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, literal, select, union_all
 from sqlalchemy.orm import Session
 
-from node.bridge.operations import UNSETTLED
+from node.bridge.operations import is_unsettled
 from node.bridge.problems import Problem
 from node.bridge.rows import table
 from node.store import models
 
 _MEMBERS, _OPERATIONS = table(models.Member), table(models.Operation)
 _ORDERS = table(models.EscrowOrder)
-_BALANCE = select(_MEMBERS.c.balance).where(_MEMBERS.c.address == bindparam("its_address"))
-_UNSETTLED_DEBITS = select(_OPERATIONS.c.debit_amount).where(
-    _OPERATIONS.c.debit_address == bindparam("its_address"), _OPERATIONS.c.status.in_(UNSETTLED)
+# Added up here, not in SQL: SQLite's own sums end at 64 bits.
+_BALANCE_AND_DEBITS = union_all(
+    select(_MEMBERS.c.balance.label("amount"), literal(1).label("sign")).where(
+        _MEMBERS.c.address == bindparam("its_address")
+    ),
+    select(_OPERATIONS.c.debit_amount, literal(-1)).where(
+        _OPERATIONS.c.debit_address == bindparam("its_address"),
+        is_unsettled(_OPERATIONS.c.status),
+    ),
 )
 _UNSETTLED_CREDITS = select(_OPERATIONS.c.credit_amount).where(
-    _OPERATIONS.c.credit_address == bindparam("its_address"), _OPERATIONS.c.status.in_(UNSETTLED)
+    _OPERATIONS.c.credit_address == bindparam("its_address"), is_unsettled(_OPERATIONS.c.status)
 )
 _HELD = select(_ORDERS.c.held).where(_ORDERS.c.payer == bindparam("its_address"))
 _NEWEST_BLOCK = select(func.max(table(models.Block).c.number))
@@ -42,11 +48,8 @@ class Funds(NamedTuple):
 
 
 def available(session: Session, address: str) -> int:
-    which = {"its_address": address}
-    balance = session.scalar(_BALANCE, which) or 0
-    debits = session.scalars(_UNSETTLED_DEBITS, which)
-    spendable: int = balance - sum(debits)
-    return spendable
+    rows = session.execute(_BALANCE_AND_DEBITS, {"its_address": address})
+    return sum(row.sign * row.amount for row in rows)
 
 
 def refuse_unless_available(session: Session, address: str, needed: int) -> None:

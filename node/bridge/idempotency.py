@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar, cast
 
 from fastapi import Depends, Header, Request
 from sqlalchemy import bindparam
@@ -46,6 +46,7 @@ class Outcome:
     resource_id: str
     operations: Sequence[str] = ()  # ids of those it queued
     status_code: int = 202
+    shown: Output | None = None  # the resource, where it need not be read for the answer
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,10 @@ class Command:
             )
         else:
             outcome = known
+        shown = cast(Shown | None, outcome.shown)  # of the type of the route's `show`
         return _Done(
             outcome,
-            show(session, outcome.resource_id),
+            show(session, outcome.resource_id) if shown is None else shown,
             replayed=known is not None,
             last_seq=last_seq(session) if self.wait_seconds else 0,
         )

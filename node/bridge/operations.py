@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from eth_abi.abi import default_codec
 from eth_utils.crypto import keccak
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import ColumnElement, bindparam, func, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 from starlette.responses import Response
@@ -21,6 +20,7 @@ from node.bridge.pagination import Listed, ListQuery, page
 from node.bridge.problems import Problem, documented
 from node.bridge.rows import add, find, owned, table
 from node.bridge.values import Output, Page, Time
+from node.chain.words import encode
 from node.store import models
 from node.store.models import OperationStatus
 
@@ -30,6 +30,11 @@ router = APIRouter(prefix="/operations", tags=["operations"])
 UNSETTLED = (OperationStatus.QUEUED, OperationStatus.SUBMITTED, OperationStatus.CONFLICT)
 
 
+def is_unsettled(status: ColumnElement[str]) -> ColumnElement[bool]:
+    """As a condition. An `IN` would be written out anew each time it is run."""
+    return or_(*(status == state for state in UNSETTLED))
+
+
 _OPERATIONS = table(models.Operation)
 _LAST_ATTEMPT = select(func.max(_OPERATIONS.c.attempt)).where(
     _OPERATIONS.c.kind == bindparam("its_kind"), _OPERATIONS.c.ref == bindparam("its_ref")
@@ -37,7 +42,7 @@ _LAST_ATTEMPT = select(func.max(_OPERATIONS.c.attempt)).where(
 _UNSETTLED_OF = select(_OPERATIONS.c.id, _OPERATIONS.c.kind, _OPERATIONS.c.status).where(
     _OPERATIONS.c.resource_type == bindparam("its_type"),
     _OPERATIONS.c.resource_id == bindparam("its_id"),
-    _OPERATIONS.c.status.in_(UNSETTLED),
+    is_unsettled(_OPERATIONS.c.status),
 )
 
 
@@ -155,16 +160,27 @@ class Call:
 
 def reference(*words: str) -> str:
     """32 bytes that name something uniquely: keccak256(abi.encode(string, string, …))."""
-    return "0x" + keccak(default_codec.encode(["string"] * len(words), words)).hex()
+    return "0x" + keccak(encode(["string"] * len(words), words)).hex()
 
 
 def queue(
-    session: Session, context: Context, merchant_id: str, resource_id: str, call: Call
+    session: Session,
+    context: Context,
+    merchant_id: str,
+    resource_id: str,
+    call: Call,
+    *,
+    is_first: bool = False,
 ) -> str:
-    """Write the intention; the outbox finds it after the commit. Return the operation's id."""
+    """Write the intention; the outbox finds it after the commit. Return the operation's id.
+
+    Args:
+        is_first: the call's ref is as new as its resource: there was no earlier attempt.
+    """
     operation_id = context.ids.new("op")
     now = context.wall_now()
-    earlier = session.scalar(_LAST_ATTEMPT, {"its_kind": call.kind, "its_ref": call.ref}) or 0
+    which = {"its_kind": call.kind, "its_ref": call.ref}
+    earlier = 0 if is_first else session.scalar(_LAST_ATTEMPT, which) or 0
     debit_address, debit_amount = call.debit or (None, 0)
     credit_address, credit_amount = call.credit or (None, 0)
     add(

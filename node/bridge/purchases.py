@@ -8,6 +8,8 @@ the goods were shipped.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, Literal
 
 from fastapi import APIRouter
@@ -57,6 +59,7 @@ _MAX_SECONDS = 100 * 365 * DAY
 
 _PURCHASES, _ORDERS = table(models.Purchase), table(models.EscrowOrder)
 _OF_ORDER = ("held", "released", "fee", "repayment", "refunded", "voided", "reclaimed")
+_NO_ORDER = dict.fromkeys((*_OF_ORDER, "dispute_deadline", "dispute"))
 _FIND_ORDER = owned(models.Purchase, bindparam("its_merchant")).where(
     _PURCHASES.c.order_id == bindparam("its_order")
 )
@@ -395,27 +398,27 @@ def create_purchase(
         chain_id=context.manifest.chain_id, escrow=context.escrow_address, terms=terms
     )
     purchase_id = context.ids.new("pur")
-    add(
-        session,
-        models.Purchase,
-        id=purchase_id,
-        merchant_id=caller.merchant_id,
-        order_id=request.order_id,
-        payer_account_id=payer.id,
-        payee_account_id=payee.id,
-        amount=request.amount,
-        fee_bps=terms["maxFeeBps"],
-        terms={**terms, "maxAmount": str(terms["maxAmount"])},
-        order_hash=order_hash,
-        status=PurchaseStatus.CREATED,
-        tracking=None,
-        error=None,
-        created_at=context.wall_now(),
-        authorized_at=None,
-        shipped_at=None,
-        delivered_at=None,
-        closed_at=None,
-    )
+    values = {
+        "id": purchase_id,
+        "merchant_id": caller.merchant_id,
+        "order_id": request.order_id,
+        "payer_account_id": payer.id,
+        "payee_account_id": payee.id,
+        "amount": request.amount,
+        "fee_bps": terms["maxFeeBps"],
+        "terms": {**terms, "maxAmount": str(terms["maxAmount"])},
+        "order_hash": order_hash,
+        "status": PurchaseStatus.CREATED,
+        "tracking": None,
+        "error": None,
+        "created_at": context.wall_now(),
+        "authorized_at": None,
+        "shipped_at": None,
+        "delivered_at": None,
+        "closed_at": None,
+    }
+    add(session, models.Purchase, **values)
+    shown = _show(context, SimpleNamespace(**values, **_NO_ORDER))
     record(
         session,
         context,
@@ -429,11 +432,20 @@ def create_purchase(
         },
     )
     if not authorize:
-        return Outcome("purchase", purchase_id, status_code=201)
+        return Outcome("purchase", purchase_id, status_code=201, shown=shown)
     operation_id = _queue_authorize(
-        session, context, caller.merchant_id, purchase_id, payer, terms, order_hash, None, now
+        session,
+        context,
+        caller.merchant_id,
+        purchase_id,
+        payer,
+        terms,
+        order_hash,
+        None,
+        now,
+        is_first=True,
     )
-    return Outcome("purchase", purchase_id, [operation_id])
+    return Outcome("purchase", purchase_id, [operation_id], shown=shown)
 
 
 def _terms(
@@ -538,6 +550,8 @@ def _queue_authorize(
     order_hash: str,
     given: SignedAuthorization | None,
     now: int,
+    *,
+    is_first: bool = False,
 ) -> str:
     amount = terms["maxAmount"]
     signed = authorization_for(
@@ -564,7 +578,7 @@ def _queue_authorize(
         ),
         debit=(payer.address, amount),
     )
-    return queue(session, context, merchant_id, purchase_id, call)
+    return queue(session, context, merchant_id, purchase_id, call, is_first=is_first)
 
 
 def payment_of(context: Context, terms: dict[str, Any], order_hash: str) -> Payment:
@@ -669,7 +683,10 @@ def release_purchase(
         calldata=calldata,
         credit=(terms["payee"], net - holdback_of(session, terms["payee"], net, now)),
     )
-    return queue_action(session, context, purchase, call)
+    outcome = queue_action(session, context, purchase, call, alone=False)  # looked at above
+    shown = _show(context, purchase)
+    shown.error = None
+    return replace(outcome, shown=shown)
 
 
 def _refuse_early_release(purchase: Row[Any], now: int) -> None:
@@ -1016,7 +1033,7 @@ def pay_url(context: Context, purchase_id: str) -> str:
     return f"{base.rstrip('/')}/v1/pay/{purchase_id}"
 
 
-def _show(context: Context, row: Row[Any]) -> Purchase:
+def _show(context: Context, row: Row[Any] | SimpleNamespace) -> Purchase:
     return Purchase(
         id=row.id,
         order_id=row.order_id,

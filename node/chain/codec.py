@@ -21,6 +21,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 import contracts
+from node.chain.words import encode
 
 PLATFORM_CONTRACTS = (
     "AccessManager",
@@ -89,7 +90,7 @@ class _Fields:
             raise CodecError(f"takes {len(self.types)} arguments, was given {len(values)}")
         try:
             inner = [convert(value) for convert, value in zip(self._inward, values, strict=True)]
-            return default_codec.encode(self.types, inner)
+            return encode(self.types, inner)
         except (EncodingError, TypeError, KeyError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise CodecError(f"does not take {list(values)!r}: {reason}") from error

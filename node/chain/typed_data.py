@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any
 
-from eth_abi.abi import default_codec
 from eth_utils.crypto import keccak
+
+from node.chain.words import encode
 
 COIN_NAME = "Plaza Coin"
 COIN_VERSION = "1"
@@ -148,7 +149,7 @@ def order_hash(*, chain_id: int, escrow: str, terms: Mapping[str, Any]) -> str:
     """
     values = [terms[name] for name in _TERMS]
     values[-1] = _word(values[-1])
-    struct_hash = keccak(default_codec.encode(_TERMS_TYPES, (_TERMS_TYPEHASH, *values)))
+    struct_hash = keccak(encode(_TERMS_TYPES, (_TERMS_TYPEHASH, *values)))
     domain = _domain_separator(ESCROW_NAME, ESCROW_VERSION, chain_id, escrow)
     return "0x" + _digest(domain, struct_hash).hex()
 
@@ -169,13 +170,13 @@ def offer_hash(*, chain_id: int, book: str, offer: Mapping[str, Any]) -> str:
     values = [
         _word(offer[name]) if kind == "bytes32" else offer[name] for name, kind in _OFFER.items()
     ]
-    struct_hash = keccak(default_codec.encode(_OFFER_TYPES, (_OFFER_TYPEHASH, *values)))
+    struct_hash = keccak(encode(_OFFER_TYPES, (_OFFER_TYPEHASH, *values)))
     return "0x" + _digest(_book_domain(chain_id, book), struct_hash).hex()
 
 
 def repayment_nonce(seller: str, ref: str) -> str:
     """Return the EIP-3009 nonce that pays the repayment `ref` of a seller's line, and no other."""
-    return "0x" + keccak(default_codec.encode(("address", "bytes32"), (seller, _word(ref)))).hex()
+    return "0x" + keccak(encode(("address", "bytes32"), (seller, _word(ref)))).hex()
 
 
 def intent_nonce(ref: str) -> int:
@@ -210,7 +211,7 @@ def intent_digest(*, chain_id: int, contract: str, kind: str, message: Mapping[s
         _word(message[name]) if type_ == "bytes32" else message[name]
         for name, type_ in fields.items()
     ]
-    struct = default_codec.encode(("bytes32", *fields.values()), (typehash, *values))
+    struct = encode(("bytes32", *fields.values()), (typehash, *values))
     domain = _domain_separator(*_NAMES[contract_of(kind)], chain_id, contract)
     return _digest(domain, keccak(struct))
 
@@ -294,7 +295,7 @@ def _book_domain(chain_id: int, book: str) -> bytes:
 
 
 def _coin_digest(chain_id: int, coin: str, values: tuple[Any, ...]) -> bytes:
-    struct_hash = keccak(default_codec.encode(_AUTHORIZATION_TYPES, values))
+    struct_hash = keccak(encode(_AUTHORIZATION_TYPES, values))
     return _digest(_domain_separator(COIN_NAME, COIN_VERSION, chain_id, coin), struct_hash)
 
 
@@ -302,7 +303,7 @@ def _coin_digest(chain_id: int, coin: str, values: tuple[Any, ...]) -> bytes:
 def _domain_separator(name: str, version: str, chain_id: int, contract: str) -> bytes:
     types = ("bytes32", "bytes32", "bytes32", "uint256", "address")
     values = (_DOMAIN_TYPEHASH, keccak(text=name), keccak(text=version), chain_id, contract)
-    return keccak(default_codec.encode(types, values))
+    return keccak(encode(types, values))
 
 
 def _digest(domain_separator: bytes, struct_hash: bytes) -> bytes:

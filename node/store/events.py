@@ -7,6 +7,7 @@ Writers come one after the other (see `node.store.Store`), so events become visi
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy.engine import Row
@@ -14,7 +15,6 @@ from sqlalchemy.engine import Row
 
 def event_values(row: Row[Any]) -> dict[str, Any]:
     """Plain values, for JSON."""
-    created_at = datetime.fromtimestamp(row.created_at, UTC)
     return {
         "id": row.id,
         "seq": row.seq,
@@ -22,5 +22,11 @@ def event_values(row: Row[Any]) -> dict[str, Any]:
         "resource_type": row.resource_type,
         "resource_id": row.resource_id,
         "data": row.data,
-        "created_at": created_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created_at": _rfc3339(row.created_at),
     }
+
+
+@lru_cache(maxsize=1024)
+def _rfc3339(timestamp: int) -> str:
+    """Many events share a second."""
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

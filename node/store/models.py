@@ -97,7 +97,7 @@ class ApiKey(Base):
     __tablename__ = "api_keys"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
     name: Mapped[str] = mapped_column(String(120))
     prefix: Mapped[str] = mapped_column(String(16))
     secret_hash: Mapped[str] = mapped_column(String(64), unique=True)
@@ -127,7 +127,7 @@ class Account(Base):
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
     reference: Mapped[str | None] = mapped_column(String(120))  # the merchant's own name for it
     address: Mapped[str] = mapped_column(String(42), index=True)
     # Position below the managed branch of the sealed seed; None for an external account.
@@ -168,7 +168,7 @@ class TopUp(Base):
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
     amount: Mapped[int] = mapped_column(Amount)
     reference: Mapped[str] = mapped_column(String(120))
@@ -194,7 +194,7 @@ class Redemption(Base):
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
     amount: Mapped[int] = mapped_column(Amount)
     reference: Mapped[str] = mapped_column(String(120))
@@ -211,7 +211,7 @@ class Transfer(Base):
     __table_args__ = (UniqueConstraint("from_address", "nonce"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
     # None for a payer by x402 who is no account of the merchant.
     from_account_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"), index=True)
     from_address: Mapped[str] = mapped_column(String(42))
@@ -280,7 +280,7 @@ class CreditOffer(Base):
     __tablename__ = "credit_offers"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
     # As the contract's ABI names it; integers as decimal strings where over 2^53.
     offer: Mapped[dict[str, Any]]
@@ -359,7 +359,7 @@ class Draw(Base):
     __table_args__ = (_reference_counts_once("draws", "account_id"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
     amount: Mapped[int] = mapped_column(Amount)
     fee: Mapped[int | None] = mapped_column(Amount)  # by what the chain says
@@ -376,7 +376,7 @@ class Repayment(Base):
     __table_args__ = (_reference_counts_once("repayments", "account_id"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)  # the seller
     payer_account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
     amount: Mapped[int] = mapped_column(Amount)  # at most; what is not owed comes back
@@ -396,7 +396,7 @@ class PoolDeposit(Base):
     __table_args__ = (_reference_counts_once("pool_deposits", "account_id"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
     amount: Mapped[int] = mapped_column(Amount)
     shares: Mapped[int | None] = mapped_column(Amount)  # by what the chain says
@@ -413,7 +413,7 @@ class PoolWithdrawal(Base):
     __table_args__ = (_reference_counts_once("pool_withdrawals", "account_id"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
     shares: Mapped[int] = mapped_column(Amount)
     amount: Mapped[int | None] = mapped_column(Amount)  # by what the chain says
@@ -430,7 +430,7 @@ class ReserveFunding(Base):
     __table_args__ = (_reference_counts_once("reserve_fundings", "merchant_id"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
     amount: Mapped[int] = mapped_column(Amount)
     reference: Mapped[str] = mapped_column(String(120))
     status: Mapped[str] = mapped_column(String(16))
@@ -607,7 +607,7 @@ class Operation(Base):
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # time-ordered: queue order
-    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
     # "account.admit", "topup.mint", "transfer.send", "purchase.authorize", "draw.send", …
     kind: Mapped[str] = mapped_column(String(40))
     # What makes the action unique on chain (order hash, EIP-3009 nonce, mint reference) …
@@ -1152,7 +1152,7 @@ class WebhookEndpoint(Base):
     __tablename__ = "webhook_endpoints"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
     url: Mapped[str] = mapped_column(String(2000))
     description: Mapped[str | None] = mapped_column(String(200))
     event_types: Mapped[list[str] | None]  # None: all
@@ -1214,3 +1214,39 @@ class WebhookDeliverer(Base):
     lease_owner: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[int] = mapped_column(BigInteger)  # unix milliseconds
     seq: Mapped[int] = mapped_column(BigInteger)
+
+
+# ------------------------------------------------------------------------------- lists of rows
+
+# A list goes through an index from the newest row on, and so costs the same however long it is.
+# What a list is filtered by comes before the id; without one, the id comes at once.
+_LISTS: dict[type[Base], tuple[str, ...]] = {
+    ApiKey: ("",),
+    Account: ("",),
+    TopUp: ("", "status", "ref"),
+    Redemption: ("", "status", "ref"),
+    Transfer: ("", "status"),
+    Purchase: ("",),  # by status and by order_id: see there
+    CreditOffer: ("", "status", "account_id"),
+    Draw: ("account_id",),
+    Repayment: ("account_id",),
+    PoolDeposit: ("",),
+    PoolWithdrawal: ("",),
+    ReserveFunding: ("",),
+    PaymentRequest: ("", "payee_account_id", "reference"),
+    SalesFact: ("kind", "seller_account_id", "order_id"),
+    Operation: ("", "status", "resource_id"),
+    WebhookEndpoint: ("",),
+}
+for _model, _filters in _LISTS.items():
+    for _filter in _filters:
+        _rows = _model.__table__
+        _columns = [_rows.c[name] for name in ("merchant_id", _filter, "id") if name]
+        Index(f"ix_{_model.__tablename__}_list{'_' if _filter else ''}{_filter}", *_columns)
+Index(
+    "ix_webhook_deliveries_list_status",
+    WebhookDelivery.endpoint_id,
+    WebhookDelivery.status,
+    WebhookDelivery.number,
+)
+Index("ix_webhook_deliveries_list_event", WebhookDelivery.endpoint_id, WebhookDelivery.event_seq)
