@@ -144,6 +144,202 @@ async def async_pages(sender: AsyncSender, call: Call[Page[Item]]) -> AsyncItera
         call = call.after(page.next_cursor)
 
 
+class PurchasesApi:
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+
+    def create(
+        self, body: PurchaseRequest, *, key: str | None = None, wait: int | None = None
+    ) -> Purchase:
+        """Open a purchase; 202 when the coin is being held, 201 when the buyer has to pay …"""
+        return self._sender.send(
+            Call("POST", "/v1/purchases", Purchase, body=body, key=key or new_key(), wait=wait)
+        )
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        status: PurchaseStatus | None = None,
+        order_id: str | None = None,
+    ) -> Page[Purchase]:
+        """Purchases: list."""
+        return self._sender.send(
+            Call(
+                "GET",
+                "/v1/purchases",
+                Page[Purchase],
+                query={"limit": limit, "cursor": cursor, "status": status, "order_id": order_id},
+            )
+        )
+
+    def all(
+        self, *, status: PurchaseStatus | None = None, order_id: str | None = None
+    ) -> Iterator[Purchase]:
+        """The same, through all pages."""
+        return pages(
+            self._sender,
+            Call(
+                "GET",
+                "/v1/purchases",
+                Page[Purchase],
+                query={"status": status, "order_id": order_id, "limit": MOST},
+            ),
+        )
+
+    def totals(self) -> Totals:
+        """Purchases and coin by state."""
+        return self._sender.send(Call("GET", "/v1/purchases/totals", Totals))
+
+    def get(self, purchase_id: str) -> Purchase:
+        """Purchases: get."""
+        return self._sender.send(Call("GET", f"/v1/purchases/{segment(purchase_id)}", Purchase))
+
+    def authorize(
+        self,
+        purchase_id: str,
+        body: AuthorizeRequest | None = None,
+        *,
+        key: str | None = None,
+        wait: int | None = None,
+    ) -> Purchase:
+        """Hold the buyer's coin: again after a failure, or by an external buyer's signature."""
+        return self._sender.send(
+            Call(
+                "POST",
+                f"/v1/purchases/{segment(purchase_id)}/authorize",
+                Purchase,
+                body=body,
+                key=key or new_key(),
+                wait=wait,
+            )
+        )
+
+    def ship(
+        self, purchase_id: str, body: ShipRequest | None = None, *, key: str | None = None
+    ) -> Purchase:
+        """Note that the goods are on their way."""
+        return self._sender.send(
+            Call(
+                "POST",
+                f"/v1/purchases/{segment(purchase_id)}/ship",
+                Purchase,
+                body=body,
+                key=key or new_key(),
+            )
+        )
+
+    def deliver(
+        self, purchase_id: str, *, key: str | None = None, wait: int | None = None
+    ) -> Purchase:
+        """Confirm the delivery, which opens the dispute window."""
+        return self._sender.send(
+            Call(
+                "POST",
+                f"/v1/purchases/{segment(purchase_id)}/deliver",
+                Purchase,
+                key=key or new_key(),
+                wait=wait,
+            )
+        )
+
+    def release(
+        self,
+        purchase_id: str,
+        body: ReleaseRequest | None = None,
+        *,
+        key: str | None = None,
+        wait: int | None = None,
+    ) -> Purchase:
+        """Pay the seller: once the dispute window is over, or whenever the payer wants to."""
+        return self._sender.send(
+            Call(
+                "POST",
+                f"/v1/purchases/{segment(purchase_id)}/release",
+                Purchase,
+                body=body,
+                key=key or new_key(),
+                wait=wait,
+            )
+        )
+
+    def void(
+        self,
+        purchase_id: str,
+        body: VoidRequest | None = None,
+        *,
+        key: str | None = None,
+        wait: int | None = None,
+    ) -> Purchase:
+        """Give held coin back to the buyer, also in a dispute."""
+        return self._sender.send(
+            Call(
+                "POST",
+                f"/v1/purchases/{segment(purchase_id)}/void",
+                Purchase,
+                body=body,
+                key=key or new_key(),
+                wait=wait,
+            )
+        )
+
+    def reclaim(
+        self,
+        purchase_id: str,
+        body: ReclaimRequest | None = None,
+        *,
+        key: str | None = None,
+        wait: int | None = None,
+    ) -> Purchase:
+        """Take back what was not delivered in time, for the buyer."""
+        return self._sender.send(
+            Call(
+                "POST",
+                f"/v1/purchases/{segment(purchase_id)}/reclaim",
+                Purchase,
+                body=body,
+                key=key or new_key(),
+                wait=wait,
+            )
+        )
+
+    def refund(
+        self,
+        purchase_id: str,
+        body: RefundRequest,
+        *,
+        key: str | None = None,
+        wait: int | None = None,
+    ) -> Purchase:
+        """Pay the buyer back out of the seller's account, after a release."""
+        return self._sender.send(
+            Call(
+                "POST",
+                f"/v1/purchases/{segment(purchase_id)}/refund",
+                Purchase,
+                body=body,
+                key=key or new_key(),
+                wait=wait,
+            )
+        )
+
+
+class EventsApi:
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+
+    def list(self, *, after: int | None = None, limit: int | None = None) -> Events:
+        """What happened after a `seq`, oldest first."""
+        return self._sender.send(
+            Call("GET", "/v1/events", Events, query={"after": after, "limit": limit})
+        )
+
+    def get(self, event_id: str) -> Event:
+        """Events: get."""
+        return self._sender.send(Call("GET", f"/v1/events/{segment(event_id)}", Event))
+
+
 class AccountsApi:
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
@@ -597,187 +793,6 @@ class PaymentRequestsApi:
                 f"/v1/payment_requests/{segment(request_id)}/qr.png",
                 bytes,
                 query={"form": form, "scale": scale},
-            )
-        )
-
-
-class PurchasesApi:
-    def __init__(self, sender: Sender) -> None:
-        self._sender = sender
-
-    def create(
-        self, body: PurchaseRequest, *, key: str | None = None, wait: int | None = None
-    ) -> Purchase:
-        """Open a purchase; 202 when the coin is being held, 201 when the buyer has to pay …"""
-        return self._sender.send(
-            Call("POST", "/v1/purchases", Purchase, body=body, key=key or new_key(), wait=wait)
-        )
-
-    def list(
-        self,
-        *,
-        limit: int | None = None,
-        cursor: str | None = None,
-        status: PurchaseStatus | None = None,
-        order_id: str | None = None,
-    ) -> Page[Purchase]:
-        """Purchases: list."""
-        return self._sender.send(
-            Call(
-                "GET",
-                "/v1/purchases",
-                Page[Purchase],
-                query={"limit": limit, "cursor": cursor, "status": status, "order_id": order_id},
-            )
-        )
-
-    def all(
-        self, *, status: PurchaseStatus | None = None, order_id: str | None = None
-    ) -> Iterator[Purchase]:
-        """The same, through all pages."""
-        return pages(
-            self._sender,
-            Call(
-                "GET",
-                "/v1/purchases",
-                Page[Purchase],
-                query={"status": status, "order_id": order_id, "limit": MOST},
-            ),
-        )
-
-    def totals(self) -> Totals:
-        """Purchases and coin by state."""
-        return self._sender.send(Call("GET", "/v1/purchases/totals", Totals))
-
-    def get(self, purchase_id: str) -> Purchase:
-        """Purchases: get."""
-        return self._sender.send(Call("GET", f"/v1/purchases/{segment(purchase_id)}", Purchase))
-
-    def authorize(
-        self,
-        purchase_id: str,
-        body: AuthorizeRequest | None = None,
-        *,
-        key: str | None = None,
-        wait: int | None = None,
-    ) -> Purchase:
-        """Hold the buyer's coin: again after a failure, or by an external buyer's signature."""
-        return self._sender.send(
-            Call(
-                "POST",
-                f"/v1/purchases/{segment(purchase_id)}/authorize",
-                Purchase,
-                body=body,
-                key=key or new_key(),
-                wait=wait,
-            )
-        )
-
-    def ship(
-        self, purchase_id: str, body: ShipRequest | None = None, *, key: str | None = None
-    ) -> Purchase:
-        """Note that the goods are on their way."""
-        return self._sender.send(
-            Call(
-                "POST",
-                f"/v1/purchases/{segment(purchase_id)}/ship",
-                Purchase,
-                body=body,
-                key=key or new_key(),
-            )
-        )
-
-    def deliver(
-        self, purchase_id: str, *, key: str | None = None, wait: int | None = None
-    ) -> Purchase:
-        """Confirm the delivery, which opens the dispute window."""
-        return self._sender.send(
-            Call(
-                "POST",
-                f"/v1/purchases/{segment(purchase_id)}/deliver",
-                Purchase,
-                key=key or new_key(),
-                wait=wait,
-            )
-        )
-
-    def release(
-        self,
-        purchase_id: str,
-        body: ReleaseRequest | None = None,
-        *,
-        key: str | None = None,
-        wait: int | None = None,
-    ) -> Purchase:
-        """Pay the seller: once the dispute window is over, or whenever the payer wants to."""
-        return self._sender.send(
-            Call(
-                "POST",
-                f"/v1/purchases/{segment(purchase_id)}/release",
-                Purchase,
-                body=body,
-                key=key or new_key(),
-                wait=wait,
-            )
-        )
-
-    def void(
-        self,
-        purchase_id: str,
-        body: VoidRequest | None = None,
-        *,
-        key: str | None = None,
-        wait: int | None = None,
-    ) -> Purchase:
-        """Give held coin back to the buyer, also in a dispute."""
-        return self._sender.send(
-            Call(
-                "POST",
-                f"/v1/purchases/{segment(purchase_id)}/void",
-                Purchase,
-                body=body,
-                key=key or new_key(),
-                wait=wait,
-            )
-        )
-
-    def reclaim(
-        self,
-        purchase_id: str,
-        body: ReclaimRequest | None = None,
-        *,
-        key: str | None = None,
-        wait: int | None = None,
-    ) -> Purchase:
-        """Take back what was not delivered in time, for the buyer."""
-        return self._sender.send(
-            Call(
-                "POST",
-                f"/v1/purchases/{segment(purchase_id)}/reclaim",
-                Purchase,
-                body=body,
-                key=key or new_key(),
-                wait=wait,
-            )
-        )
-
-    def refund(
-        self,
-        purchase_id: str,
-        body: RefundRequest,
-        *,
-        key: str | None = None,
-        wait: int | None = None,
-    ) -> Purchase:
-        """Pay the buyer back out of the seller's account, after a release."""
-        return self._sender.send(
-            Call(
-                "POST",
-                f"/v1/purchases/{segment(purchase_id)}/refund",
-                Purchase,
-                body=body,
-                key=key or new_key(),
-                wait=wait,
             )
         )
 
@@ -1576,21 +1591,6 @@ class OperationsApi:
         )
 
 
-class EventsApi:
-    def __init__(self, sender: Sender) -> None:
-        self._sender = sender
-
-    def list(self, *, after: int | None = None, limit: int | None = None) -> Events:
-        """What happened after a `seq`, oldest first."""
-        return self._sender.send(
-            Call("GET", "/v1/events", Events, query={"after": after, "limit": limit})
-        )
-
-    def get(self, event_id: str) -> Event:
-        """Events: get."""
-        return self._sender.send(Call("GET", f"/v1/events/{segment(event_id)}", Event))
-
-
 class WebhooksApi:
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
@@ -2061,12 +2061,13 @@ class Resources:
 
     def __init__(self) -> None:
         sender = cast(Sender, self)
+        self.purchases = PurchasesApi(sender)
+        self.events = EventsApi(sender)
         self.accounts = AccountsApi(sender)
         self.topups = TopupsApi(sender)
         self.redemptions = RedemptionsApi(sender)
         self.transfers = TransfersApi(sender)
         self.payment_requests = PaymentRequestsApi(sender)
-        self.purchases = PurchasesApi(sender)
         self.disputes = DisputesApi(sender)
         self.sales_facts = SalesFactsApi(sender)
         self.credit_offers = CreditOffersApi(sender)
@@ -2076,7 +2077,6 @@ class Resources:
         self.scores = ScoresApi(sender)
         self.pool = PoolApi(sender)
         self.operations = OperationsApi(sender)
-        self.events = EventsApi(sender)
         self.webhooks = WebhooksApi(sender)
         self.api_keys = ApiKeysApi(sender)
         self.reconciliation = ReconciliationApi(sender)
@@ -2087,6 +2087,204 @@ class Resources:
         self.x402 = X402Api(sender)
         self.health = HealthApi(sender)
         self.metrics = MetricsApi(sender)
+
+
+class AsyncPurchasesApi:
+    def __init__(self, sender: AsyncSender) -> None:
+        self._sender = sender
+
+    async def create(
+        self, body: PurchaseRequest, *, key: str | None = None, wait: int | None = None
+    ) -> Purchase:
+        """Open a purchase; 202 when the coin is being held, 201 when the buyer has to pay …"""
+        return await self._sender.send(
+            Call("POST", "/v1/purchases", Purchase, body=body, key=key or new_key(), wait=wait)
+        )
+
+    async def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        status: PurchaseStatus | None = None,
+        order_id: str | None = None,
+    ) -> Page[Purchase]:
+        """Purchases: list."""
+        return await self._sender.send(
+            Call(
+                "GET",
+                "/v1/purchases",
+                Page[Purchase],
+                query={"limit": limit, "cursor": cursor, "status": status, "order_id": order_id},
+            )
+        )
+
+    def all(
+        self, *, status: PurchaseStatus | None = None, order_id: str | None = None
+    ) -> AsyncIterator[Purchase]:
+        """The same, through all pages."""
+        return async_pages(
+            self._sender,
+            Call(
+                "GET",
+                "/v1/purchases",
+                Page[Purchase],
+                query={"status": status, "order_id": order_id, "limit": MOST},
+            ),
+        )
+
+    async def totals(self) -> Totals:
+        """Purchases and coin by state."""
+        return await self._sender.send(Call("GET", "/v1/purchases/totals", Totals))
+
+    async def get(self, purchase_id: str) -> Purchase:
+        """Purchases: get."""
+        return await self._sender.send(
+            Call("GET", f"/v1/purchases/{segment(purchase_id)}", Purchase)
+        )
+
+    async def authorize(
+        self,
+        purchase_id: str,
+        body: AuthorizeRequest | None = None,
+        *,
+        key: str | None = None,
+        wait: int | None = None,
+    ) -> Purchase:
+        """Hold the buyer's coin: again after a failure, or by an external buyer's signature."""
+        return await self._sender.send(
+            Call(
+                "POST",
+                f"/v1/purchases/{segment(purchase_id)}/authorize",
+                Purchase,
+                body=body,
+                key=key or new_key(),
+                wait=wait,
+            )
+        )
+
+    async def ship(
+        self, purchase_id: str, body: ShipRequest | None = None, *, key: str | None = None
+    ) -> Purchase:
+        """Note that the goods are on their way."""
+        return await self._sender.send(
+            Call(
+                "POST",
+                f"/v1/purchases/{segment(purchase_id)}/ship",
+                Purchase,
+                body=body,
+                key=key or new_key(),
+            )
+        )
+
+    async def deliver(
+        self, purchase_id: str, *, key: str | None = None, wait: int | None = None
+    ) -> Purchase:
+        """Confirm the delivery, which opens the dispute window."""
+        return await self._sender.send(
+            Call(
+                "POST",
+                f"/v1/purchases/{segment(purchase_id)}/deliver",
+                Purchase,
+                key=key or new_key(),
+                wait=wait,
+            )
+        )
+
+    async def release(
+        self,
+        purchase_id: str,
+        body: ReleaseRequest | None = None,
+        *,
+        key: str | None = None,
+        wait: int | None = None,
+    ) -> Purchase:
+        """Pay the seller: once the dispute window is over, or whenever the payer wants to."""
+        return await self._sender.send(
+            Call(
+                "POST",
+                f"/v1/purchases/{segment(purchase_id)}/release",
+                Purchase,
+                body=body,
+                key=key or new_key(),
+                wait=wait,
+            )
+        )
+
+    async def void(
+        self,
+        purchase_id: str,
+        body: VoidRequest | None = None,
+        *,
+        key: str | None = None,
+        wait: int | None = None,
+    ) -> Purchase:
+        """Give held coin back to the buyer, also in a dispute."""
+        return await self._sender.send(
+            Call(
+                "POST",
+                f"/v1/purchases/{segment(purchase_id)}/void",
+                Purchase,
+                body=body,
+                key=key or new_key(),
+                wait=wait,
+            )
+        )
+
+    async def reclaim(
+        self,
+        purchase_id: str,
+        body: ReclaimRequest | None = None,
+        *,
+        key: str | None = None,
+        wait: int | None = None,
+    ) -> Purchase:
+        """Take back what was not delivered in time, for the buyer."""
+        return await self._sender.send(
+            Call(
+                "POST",
+                f"/v1/purchases/{segment(purchase_id)}/reclaim",
+                Purchase,
+                body=body,
+                key=key or new_key(),
+                wait=wait,
+            )
+        )
+
+    async def refund(
+        self,
+        purchase_id: str,
+        body: RefundRequest,
+        *,
+        key: str | None = None,
+        wait: int | None = None,
+    ) -> Purchase:
+        """Pay the buyer back out of the seller's account, after a release."""
+        return await self._sender.send(
+            Call(
+                "POST",
+                f"/v1/purchases/{segment(purchase_id)}/refund",
+                Purchase,
+                body=body,
+                key=key or new_key(),
+                wait=wait,
+            )
+        )
+
+
+class AsyncEventsApi:
+    def __init__(self, sender: AsyncSender) -> None:
+        self._sender = sender
+
+    async def list(self, *, after: int | None = None, limit: int | None = None) -> Events:
+        """What happened after a `seq`, oldest first."""
+        return await self._sender.send(
+            Call("GET", "/v1/events", Events, query={"after": after, "limit": limit})
+        )
+
+    async def get(self, event_id: str) -> Event:
+        """Events: get."""
+        return await self._sender.send(Call("GET", f"/v1/events/{segment(event_id)}", Event))
 
 
 class AsyncAccountsApi:
@@ -2546,189 +2744,6 @@ class AsyncPaymentRequestsApi:
                 f"/v1/payment_requests/{segment(request_id)}/qr.png",
                 bytes,
                 query={"form": form, "scale": scale},
-            )
-        )
-
-
-class AsyncPurchasesApi:
-    def __init__(self, sender: AsyncSender) -> None:
-        self._sender = sender
-
-    async def create(
-        self, body: PurchaseRequest, *, key: str | None = None, wait: int | None = None
-    ) -> Purchase:
-        """Open a purchase; 202 when the coin is being held, 201 when the buyer has to pay …"""
-        return await self._sender.send(
-            Call("POST", "/v1/purchases", Purchase, body=body, key=key or new_key(), wait=wait)
-        )
-
-    async def list(
-        self,
-        *,
-        limit: int | None = None,
-        cursor: str | None = None,
-        status: PurchaseStatus | None = None,
-        order_id: str | None = None,
-    ) -> Page[Purchase]:
-        """Purchases: list."""
-        return await self._sender.send(
-            Call(
-                "GET",
-                "/v1/purchases",
-                Page[Purchase],
-                query={"limit": limit, "cursor": cursor, "status": status, "order_id": order_id},
-            )
-        )
-
-    def all(
-        self, *, status: PurchaseStatus | None = None, order_id: str | None = None
-    ) -> AsyncIterator[Purchase]:
-        """The same, through all pages."""
-        return async_pages(
-            self._sender,
-            Call(
-                "GET",
-                "/v1/purchases",
-                Page[Purchase],
-                query={"status": status, "order_id": order_id, "limit": MOST},
-            ),
-        )
-
-    async def totals(self) -> Totals:
-        """Purchases and coin by state."""
-        return await self._sender.send(Call("GET", "/v1/purchases/totals", Totals))
-
-    async def get(self, purchase_id: str) -> Purchase:
-        """Purchases: get."""
-        return await self._sender.send(
-            Call("GET", f"/v1/purchases/{segment(purchase_id)}", Purchase)
-        )
-
-    async def authorize(
-        self,
-        purchase_id: str,
-        body: AuthorizeRequest | None = None,
-        *,
-        key: str | None = None,
-        wait: int | None = None,
-    ) -> Purchase:
-        """Hold the buyer's coin: again after a failure, or by an external buyer's signature."""
-        return await self._sender.send(
-            Call(
-                "POST",
-                f"/v1/purchases/{segment(purchase_id)}/authorize",
-                Purchase,
-                body=body,
-                key=key or new_key(),
-                wait=wait,
-            )
-        )
-
-    async def ship(
-        self, purchase_id: str, body: ShipRequest | None = None, *, key: str | None = None
-    ) -> Purchase:
-        """Note that the goods are on their way."""
-        return await self._sender.send(
-            Call(
-                "POST",
-                f"/v1/purchases/{segment(purchase_id)}/ship",
-                Purchase,
-                body=body,
-                key=key or new_key(),
-            )
-        )
-
-    async def deliver(
-        self, purchase_id: str, *, key: str | None = None, wait: int | None = None
-    ) -> Purchase:
-        """Confirm the delivery, which opens the dispute window."""
-        return await self._sender.send(
-            Call(
-                "POST",
-                f"/v1/purchases/{segment(purchase_id)}/deliver",
-                Purchase,
-                key=key or new_key(),
-                wait=wait,
-            )
-        )
-
-    async def release(
-        self,
-        purchase_id: str,
-        body: ReleaseRequest | None = None,
-        *,
-        key: str | None = None,
-        wait: int | None = None,
-    ) -> Purchase:
-        """Pay the seller: once the dispute window is over, or whenever the payer wants to."""
-        return await self._sender.send(
-            Call(
-                "POST",
-                f"/v1/purchases/{segment(purchase_id)}/release",
-                Purchase,
-                body=body,
-                key=key or new_key(),
-                wait=wait,
-            )
-        )
-
-    async def void(
-        self,
-        purchase_id: str,
-        body: VoidRequest | None = None,
-        *,
-        key: str | None = None,
-        wait: int | None = None,
-    ) -> Purchase:
-        """Give held coin back to the buyer, also in a dispute."""
-        return await self._sender.send(
-            Call(
-                "POST",
-                f"/v1/purchases/{segment(purchase_id)}/void",
-                Purchase,
-                body=body,
-                key=key or new_key(),
-                wait=wait,
-            )
-        )
-
-    async def reclaim(
-        self,
-        purchase_id: str,
-        body: ReclaimRequest | None = None,
-        *,
-        key: str | None = None,
-        wait: int | None = None,
-    ) -> Purchase:
-        """Take back what was not delivered in time, for the buyer."""
-        return await self._sender.send(
-            Call(
-                "POST",
-                f"/v1/purchases/{segment(purchase_id)}/reclaim",
-                Purchase,
-                body=body,
-                key=key or new_key(),
-                wait=wait,
-            )
-        )
-
-    async def refund(
-        self,
-        purchase_id: str,
-        body: RefundRequest,
-        *,
-        key: str | None = None,
-        wait: int | None = None,
-    ) -> Purchase:
-        """Pay the buyer back out of the seller's account, after a release."""
-        return await self._sender.send(
-            Call(
-                "POST",
-                f"/v1/purchases/{segment(purchase_id)}/refund",
-                Purchase,
-                body=body,
-                key=key or new_key(),
-                wait=wait,
             )
         )
 
@@ -3551,21 +3566,6 @@ class AsyncOperationsApi:
         )
 
 
-class AsyncEventsApi:
-    def __init__(self, sender: AsyncSender) -> None:
-        self._sender = sender
-
-    async def list(self, *, after: int | None = None, limit: int | None = None) -> Events:
-        """What happened after a `seq`, oldest first."""
-        return await self._sender.send(
-            Call("GET", "/v1/events", Events, query={"after": after, "limit": limit})
-        )
-
-    async def get(self, event_id: str) -> Event:
-        """Events: get."""
-        return await self._sender.send(Call("GET", f"/v1/events/{segment(event_id)}", Event))
-
-
 class AsyncWebhooksApi:
     def __init__(self, sender: AsyncSender) -> None:
         self._sender = sender
@@ -4046,12 +4046,13 @@ class AsyncResources:
 
     def __init__(self) -> None:
         sender = cast(AsyncSender, self)
+        self.purchases = AsyncPurchasesApi(sender)
+        self.events = AsyncEventsApi(sender)
         self.accounts = AsyncAccountsApi(sender)
         self.topups = AsyncTopupsApi(sender)
         self.redemptions = AsyncRedemptionsApi(sender)
         self.transfers = AsyncTransfersApi(sender)
         self.payment_requests = AsyncPaymentRequestsApi(sender)
-        self.purchases = AsyncPurchasesApi(sender)
         self.disputes = AsyncDisputesApi(sender)
         self.sales_facts = AsyncSalesFactsApi(sender)
         self.credit_offers = AsyncCreditOffersApi(sender)
@@ -4061,7 +4062,6 @@ class AsyncResources:
         self.scores = AsyncScoresApi(sender)
         self.pool = AsyncPoolApi(sender)
         self.operations = AsyncOperationsApi(sender)
-        self.events = AsyncEventsApi(sender)
         self.webhooks = AsyncWebhooksApi(sender)
         self.api_keys = AsyncApiKeysApi(sender)
         self.reconciliation = AsyncReconciliationApi(sender)
