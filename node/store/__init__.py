@@ -23,7 +23,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, Executable, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import QueuePool
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -153,6 +153,11 @@ class _Session(Session):
         if options or _is_of_orm(statement):
             return super().scalars(statement, params, **options)
         return (self._its_connection or self._connect()).execute(statement, params).scalars()
+
+    def begin_nested(self) -> SessionTransaction:
+        savepoint = super().begin_nested()
+        self.connection()  # makes it now: else the first statement of the ORM would
+        return savepoint
 
     def _connect(self) -> Connection:
         self._its_connection = self.connection()
