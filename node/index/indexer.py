@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from node.chain.codec import ContractCodec
 from node.chain.deployment import Manifest
 from node.chain.rpc import Rpc
+from node.failpoints import reach
 from node.index.chain_reader import MAX_BLOCKS, ChainReader, Contracts, Head, ReadBlock
 from node.index.projections import Reverted, apply_blocks
 from node.index.rollback import prune_undo_log, roll_back
@@ -114,6 +115,7 @@ class Indexer:
         if last is None:
             raise RuntimeError("the indexer was not started")
         head = await self._reader.head(last.number)
+        reach("index.head_read")
         if head.hash_at != last.hash:
             await self._roll_back(last)
             return Round(head, self._last.number if self._last else 0, rolled_back=True)
@@ -122,6 +124,7 @@ class Indexer:
             return Round(head, last.number)
         blocks = await self._reader.blocks(last.number + 1, end, last.hash)
         reverted = await self._find_reverted(blocks)
+        reach("index.blocks_read")
 
         def write(session: Session) -> None:
             apply_blocks(
@@ -134,8 +137,10 @@ class Indexer:
             )
             if end // PRUNE_EVERY_BLOCKS != last.number // PRUNE_EVERY_BLOCKS:
                 prune_undo_log(session, end)
+            reach("index.writing")
 
         await self._store.write(write)
+        reach("index.written")
         self._last = blocks[-1]
         return Round(head, end, applied=len(blocks))
 
@@ -173,9 +178,11 @@ class Indexer:
         return found
 
     async def _roll_back(self, last: ReadBlock) -> None:
+        reach("index.went_back")
         ancestor = await self._find_common_block(last.number)
         now = int(self._clock())
         rollback = await self._store.write(lambda session: roll_back(session, ancestor, now))
+        reach("index.rolled_back")
         self._last = await self._store.read(_newest_block)
         log.warning(
             "chain.rolled_back",
