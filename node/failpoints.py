@@ -105,7 +105,7 @@ def arm(text: str) -> None:
 
 
 def _is_last() -> bool:
-    global _left
+    global _left  # noqa: PLW0603 (one process dies at one step)
     with _lock:
         _left -= 1
         return _left == 0
