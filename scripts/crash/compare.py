@@ -18,7 +18,7 @@ import json
 import sqlite3
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,11 +121,9 @@ async def drain(stage: Stage, shop: Shop, endpoint: str, first_seq: int) -> None
         Broken: something does not get on.
     """
     end = time.monotonic() + DRAIN_SECONDS
+    await _settle(stage, end)
     await stage.jump()  # every dispute is over
-    while (left := await stage.store.read(_count_open)) or await _disputes_left(stage):
-        if time.monotonic() > end:
-            raise Broken("lost", f"after {DRAIN_SECONDS} s without load: {left} are not settled")
-        await asyncio.sleep(0.2)
+    await _settle(stage, end, disputes_too=True)
     due = {event["id"] for event in await shop.events_after(first_seq)}
     path = f"/v1/webhook_endpoints/{endpoint}/deliveries"
     while due - _arrived(stage) and time.monotonic() < end:  # if not all come, it is told below
@@ -133,6 +131,15 @@ async def drain(stage: Stage, shop: Shop, endpoint: str, first_seq: int) -> None
             if delivery["attempts"] > 1:  # it was refused twice, and pauses for minutes
                 await shop.post(f"{path}/{delivery['id']}/redeliver")
         await asyncio.sleep(0.5)
+
+
+async def _settle(stage: Stage, end: float, *, disputes_too: bool = False) -> None:
+    while (left := await stage.store.read(count_open)) or (
+        disputes_too and await _disputes_left(stage)
+    ):
+        if time.monotonic() > end:
+            raise Broken("lost", f"after {DRAIN_SECONDS} s without load: {left} are not settled")
+        await asyncio.sleep(0.2)
 
 
 def _arrived(stage: Stage) -> set[str]:
@@ -154,9 +161,12 @@ async def _disputes_left(stage: Stage) -> bool:
     )
 
 
-def _count_open(session: Session) -> int:
-    statuses = (OperationStatus.QUEUED, OperationStatus.SUBMITTED)
-    return session.scalar(select(func.count()).where(Operation.status.in_(statuses))) or 0
+def count_open(session: Session, kinds: Collection[str] = ()) -> int:
+    """Operations that are not settled, of some kinds or of all."""
+    statement = select(func.count()).where(
+        Operation.status.in_((OperationStatus.QUEUED, OperationStatus.SUBMITTED))
+    )
+    return session.scalar(statement.where(Operation.kind.in_(kinds)) if kinds else statement) or 0
 
 
 async def compare(stage: Stage, shop: Shop, first_seq: int) -> Verdict:
@@ -368,7 +378,7 @@ def _compare_webhooks(stage: Stage, events: list[dict[str, Any]], verdict: Verdi
         inbox.close()
     for id_, reason in refused:
         verdict.different.append(f"webhook {id_} could not be verified: {reason}")
-    arrived = {id_: body for id_, body in received}
+    arrived = dict(received)
     for event in events:
         verdict.checked += 1
         if event["id"] not in arrived:

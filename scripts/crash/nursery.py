@@ -118,7 +118,7 @@ class Nursery:
 def main() -> None:
     # What a bridge imports when it starts to serve is imported here as well.
     import uvicorn.lifespan.on  # noqa: PLC0415
-    import uvicorn.protocols.http.httptools_impl  # noqa: PLC0415
+    import uvicorn.protocols.http.httptools_impl  # noqa: F401, PLC0415
     import uvloop  # noqa: F401, PLC0415
 
     from scripts.crash import roles  # noqa: PLC0415

@@ -16,7 +16,7 @@ from typing import Any
 from standardwebhooks import Webhook, WebhookVerificationError
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS received (number INTEGER PRIMARY KEY, id TEXT NOT NULL, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS received (number INTEGER PRIMARY KEY, id TEXT, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS refused (number INTEGER PRIMARY KEY, id TEXT, body TEXT, reason TEXT);
 """
 

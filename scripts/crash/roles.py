@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from node import failpoints
 from node.bridge import serve
 from node.chain.deployment import Manifest
-from node.chain.engine import EngineError
+from node.chain.engine import ChainTimeError, EngineError
 from node.chain.remote import RemoteEngine
 from node.chain.rpc import RpcError
 from node.keys import SealedSeed
@@ -83,6 +83,9 @@ class SharedAnvil(RemoteEngine):
     """An anvil that another process started. It takes orders from anybody, and its pool needs them
     (see `node.chain.anvil`)."""
 
+    name = "anvil"
+    can_travel = True
+
     def __init__(self, url: str, chain_id: int, clock: submit.Callable[[], float]) -> None:
         super().__init__(url, chain_id, clock)
         self._mining = asyncio.Lock()
@@ -96,6 +99,13 @@ class SharedAnvil(RemoteEngine):
             finally:
                 with suppress(RpcError):
                     await self.rpc.call("evm_setAutomine", True)
+
+    async def set_time(self, timestamp: int) -> None:
+        latest = await self.rpc.call("eth_getBlockByNumber", "latest", False)
+        if timestamp < int(latest["timestamp"], 16):
+            raise ChainTimeError(f"the latest block is later than {timestamp}")
+        await self.rpc.call("evm_setTime", timestamp)
+        await self.rpc.call("evm_setNextBlockTimestamp", timestamp)
 
     async def forget_unmined(self, sender: str) -> None:
         await self.rpc.call("anvil_removePoolTransactions", sender)

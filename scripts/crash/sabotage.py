@@ -1,4 +1,4 @@
-"""Ways to break the node on purpose. A campaign over a broken node must fail: else it proves nothing.
+"""Ways to break the node on purpose: a campaign that does not fail over them proves nothing.
 
 forget-keys    the bridge stores no idempotency keys
 sign-again     the worker, at its start, signs anew what was signed and not mined

@@ -12,8 +12,8 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -29,6 +29,9 @@ WAIT_SECONDS = 3  # Prefer: wait
 UNIT = 1_600
 THINK_SECONDS = 0.5  # at most, between two steps of a client
 GIVE_UP = 0.3  # share of lost answers after which a client does not ask again, where it may
+
+# What the node signs for managed accounts so that it is valid for some days only.
+RUNNING_OUT = {"transfer", "purchase.refund"}
 
 # What was done is not done yet, or not again yet, on a chain that went back.
 _LATER = {
@@ -64,6 +67,9 @@ class Shop:
             connector=aiohttp.TCPConnector(limit=100),
         )
         self._numbers = itertools.count(1)
+        self._calm = asyncio.Event()  # nothing that runs out is under way, or may begin
+        self._calm.set()
+        self._running_out = 0
         self.lost_answers = 0
         self.stopping = False
 
@@ -82,6 +88,31 @@ class Shop:
         Raises:
             Broken: it is doubled or lost.
         """
+        if kind not in RUNNING_OUT:
+            return await self._ask(kind, path, body, may_give_up)
+        await self._calm.wait()
+        self._running_out += 1
+        try:
+            return await self._ask(kind, path, body, may_give_up)
+        finally:
+            self._running_out -= 1
+
+    @asynccontextmanager
+    async def calm(self, seconds: float) -> AsyncIterator[bool]:
+        """Within it no client asks for what runs out, so that the chain's time may be moved; False
+        where some of it does not end in time."""
+        self._calm.clear()
+        try:
+            end = time.monotonic() + seconds
+            while self._running_out and time.monotonic() < end:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            yield not self._running_out
+        finally:
+            self._calm.set()
+
+    async def _ask(
+        self, kind: str, path: str, body: dict[str, Any], may_give_up: bool
+    ) -> dict[str, Any] | None:
         key = self.new_name(kind)
         self.record.intend(key, kind, path, body)
         patient_until: float | None = None

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from node.bridge.api_keys import create_merchant_key
 from node.chain.anvil import AnvilEngine, find_anvil
@@ -26,7 +27,7 @@ from node.chain.rpc import RpcError, RpcUnavailable
 from node.keys import SealedSeed
 from node.settings import Settings
 from node.store import Store, migrate
-from node.store.models import Block
+from node.store.models import Block, WorkerStatus
 from scripts.crash.nursery import Child, Nursery
 from scripts.crash.proxy import Faults, Proxy
 from scripts.crash.record import Broken
@@ -217,13 +218,20 @@ class Stage:
             await self.engine.start(not_before=newest or 0)
 
     async def jump(self) -> None:
-        """Move the chain's time past the end of every open dispute."""
+        """Move the chain's time past the end of every open dispute, and keep the chain as it is
+        then: nothing of before comes back after. Returns when the node knows the time."""
         async with self._chain_lock:
             try:
-                await self.engine.set_time(await self.engine.now() + JUMP_SECONDS)
+                then = await self.engine.now() + JUMP_SECONDS
+                await self.engine.set_time(then)
                 await self.engine.rpc.call("evm_mine")
+                await self.engine.save()
             except (RpcError, RpcUnavailable) as error:
                 raise Broken("different", f"the chain's time was not moved: {error}") from error
+        # The bridges go by the worker's word, and sign what is valid for some days only.
+        while await self.store.read(_chain_time) < then:  # noqa: ASYNC110 (of another process)
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
 
     async def close(self) -> None:
         await self._nursery.close()
@@ -243,6 +251,10 @@ class Stage:
         if self._sabotage is not None:
             environment["CRASH_SABOTAGE"] = self._sabotage
         return Victim(self._nursery, role, name, environment, self.folder / f"{name}.log")
+
+
+def _chain_time(session: Session) -> int:
+    return session.scalar(select(WorkerStatus.chain_time)) or 0
 
 
 def _free_ports(count: int) -> Sequence[int]:
