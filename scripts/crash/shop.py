@@ -31,7 +31,7 @@ THINK_SECONDS = 0.5  # at most, between two steps of a client
 GIVE_UP = 0.3  # share of lost answers after which a client does not ask again, where it may
 
 # What the node signs for managed accounts so that it is valid for some days only.
-RUNNING_OUT = {"transfer", "purchase.refund"}
+RUNNING_OUT = {"transfer", "purchase.refund", "purchase.dispute"}
 
 # What was done is not done yet, or not again yet, on a chain that went back.
 _LATER = {
@@ -70,6 +70,7 @@ class Shop:
         self._calm = asyncio.Event()  # nothing that runs out is under way, or may begin
         self._calm.set()
         self._running_out = 0
+        self._calming = asyncio.Lock()
         self.lost_answers = 0
         self.stopping = False
 
@@ -101,14 +102,15 @@ class Shop:
     async def calm(self, seconds: float) -> AsyncIterator[bool]:
         """Within it no client asks for what runs out, so that the chain's time may be moved; False
         where some of it does not end in time."""
-        self._calm.clear()
-        try:
-            end = time.monotonic() + seconds
-            while self._running_out and time.monotonic() < end:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-            yield not self._running_out
-        finally:
-            self._calm.set()
+        async with self._calming:
+            self._calm.clear()
+            try:
+                end = time.monotonic() + seconds
+                while self._running_out and time.monotonic() < end:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                yield not self._running_out
+            finally:
+                self._calm.set()
 
     async def _ask(
         self, kind: str, path: str, body: dict[str, Any], may_give_up: bool
@@ -272,7 +274,6 @@ class Customers:
         self._buyers: list[str] = []
         self._sellers: list[str] = []
         self._coin: dict[str, int] = {}  # at least so much is there
-        self.lives = 0
 
     async def live(self) -> None:
         """Go on until the shop is stopping.
@@ -298,7 +299,6 @@ class Customers:
                 [one for one, _ in lives], [weight for _, weight in lives]
             )
             await life()
-            self.lives += 1
 
     async def _think(self) -> None:
         await asyncio.sleep(self._chance.uniform(0, THINK_SECONDS))

@@ -17,22 +17,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import func, select
+from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 
 from node.bridge.api_keys import create_merchant_key
 from node.chain.anvil import AnvilEngine, find_anvil
 from node.chain.deployment import Manifest, deploy
 from node.chain.files import replace_file
-from node.chain.rpc import RpcError, RpcUnavailable
 from node.keys import SealedSeed
 from node.settings import Settings
 from node.store import Store, migrate
-from node.store.models import Block, WorkerStatus
+from node.store.models import Block, Operation, OperationStatus, WorkerStatus
 from scripts.crash.nursery import Child, Nursery
 from scripts.crash.proxy import Faults, Proxy
 from scripts.crash.record import Broken
 
 YEAR = 365 * 86_400
+# Operations with a signature that the node makes for managed accounts, valid for some days.
+RUNNING_OUT = ("transfer.send", "purchase.refund", "purchase.dispute")
 JUMP_SECONDS = 31 * 86_400  # past the end of every dispute that is open
 READY_SECONDS = 60
 
@@ -217,21 +219,38 @@ class Stage:
             )
             await self.engine.start(not_before=newest or 0)
 
-    async def jump(self) -> None:
+    async def jump(self, seconds: float) -> bool:
         """Move the chain's time past the end of every open dispute, and keep the chain as it is
-        then: nothing of before comes back after. Returns when the node knows the time."""
-        async with self._chain_lock:
-            try:
-                then = await self.engine.now() + JUMP_SECONDS
-                await self.engine.set_time(then)
-                await self.engine.rpc.call("evm_mine")
-                await self.engine.save()
-            except (RpcError, RpcUnavailable) as error:
-                raise Broken("different", f"the chain's time was not moved: {error}") from error
+        then: nothing of before comes back after. Returns when the node knows the time.
+
+        Args:
+            seconds: to wait for what would run out by it, and for lost blocks to be made up for;
+                nobody asks for more of it meanwhile. False if that does not end in time.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            async with self._chain_lock:
+                if await self._nothing_runs_out():
+                    await self._jump()
+                    return True
+            await asyncio.sleep(0.1)
+        return False
+
+    async def _jump(self) -> None:
+        then = await self.engine.now() + JUMP_SECONDS
+        await self.engine.set_time(then)
+        await self.engine.rpc.call("evm_mine")
+        await self.engine.save()
         # The bridges go by the worker's word, and sign what is valid for some days only.
         while await self.store.read(_chain_time) < then:  # noqa: ASYNC110 (of another process)
             await asyncio.sleep(0.1)
         await asyncio.sleep(0.5)
+
+    async def _nothing_runs_out(self) -> bool:
+        """Whether all that is valid for some days is in blocks, and these are the chain's."""
+        newest, open_ = await self.store.read(_find_running_out)
+        block = await self.engine.rpc.call("eth_getBlockByNumber", hex(newest.number), False)
+        return not open_ and block is not None and block["hash"] == newest.hash
 
     async def close(self) -> None:
         await self._nursery.close()
@@ -251,6 +270,19 @@ class Stage:
         if self._sabotage is not None:
             environment["CRASH_SABOTAGE"] = self._sabotage
         return Victim(self._nursery, role, name, environment, self.folder / f"{name}.log")
+
+
+def _find_running_out(session: Session) -> tuple[Row[tuple[int, str]], int]:
+    newest = session.execute(
+        select(Block.number, Block.hash).order_by(Block.number.desc()).limit(1)
+    ).one()
+    open_ = session.scalar(
+        select(func.count()).where(
+            Operation.status.in_((OperationStatus.QUEUED, OperationStatus.SUBMITTED)),
+            Operation.kind.in_(RUNNING_OUT),
+        )
+    )
+    return newest, open_ or 0
 
 
 def _chain_time(session: Session) -> int:

@@ -73,7 +73,7 @@ async def test_a_bad_network_to_the_chain_doubles_and_loses_nothing(tmp_path: Pa
         tmp_path / "campaign",
         seed=5,
         kills=0,
-        seconds=8,
+        seconds=15,
         clients=6,
         faults=Faults.of_a_bad_day(),
     )
@@ -105,7 +105,7 @@ async def test_a_broken_node_is_found_out(
         tmp_path / "campaign",
         seed=3,
         kills=kills,
-        seconds=0 if kills else 8,
+        seconds=0 if kills else 15,
         check_every=20,
         clients=6,
         broken_by=broken_by,
