@@ -6,7 +6,7 @@ marketplace of several clients that keeps its own durable record. Processes are 
 themselves at the steps of node/failpoints.py, one after the other, all evenly; others are killed at
 random moments, the chain and the receiver too. Every so many kills the load stops, and chain,
 database, record and webhooks are compared. The first difference ends the campaign with code 1,
-names the thing, and keeps the folder.
+names the thing, and keeps the folder. Ctrl-C ends the killing, compares, and reports.
 
 Examples:
     scripts/crash_campaign.py --kills 500
@@ -24,8 +24,10 @@ import json
 import logging
 import random
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Coroutine
@@ -189,7 +191,12 @@ class Campaign:
         self._say = say
         self._chance = random.Random(result.seed)  # noqa: S311 (no secret)
         self._pausing = asyncio.Event()
+        self._interrupted = asyncio.Event()
         self._reports: defaultdict[str, int] = defaultdict(int)
+
+    def stop(self) -> None:
+        """Kill no more: compare, and come to an end."""
+        self._interrupted.set()
 
     async def run(self) -> None:
         """Raises: Broken."""
@@ -214,7 +221,8 @@ class Campaign:
                 await self._spell(shop, customers, started)
                 await self._check(shop, endpoint["id"], first_seq)
                 enough = time.monotonic() - started >= self._seconds
-                if not self._result.ok or (self._result.kills >= self._kills and enough):
+                over = self._result.kills >= self._kills and enough
+                if over or not self._result.ok or self._interrupted.is_set():
                     return
         finally:
             self._result.seconds = time.monotonic() - started
@@ -249,6 +257,8 @@ class Campaign:
                 _raise_first(lives + killers)
                 done = self._result.kills - before
                 enough = time.monotonic() - started >= self._seconds
+                if self._interrupted.is_set():
+                    break
                 if self._kills and (
                     done >= self._check_every or (self._result.kills >= self._kills and enough)
                 ):
@@ -258,6 +268,8 @@ class Campaign:
                 await asyncio.sleep(0.2)
             self._pausing.set()
             await _all_of(killers, STEP_SECONDS)
+            for victim in (*stage.bridges, stage.worker, stage.receiver):
+                await victim.keep()  # it may have been killed at the last moment
             shop.stopping = True
             self._say(f"{self._result.kills} kills; the clients end what they are at")
             await _all_of(lives, STOP_SECONDS)
@@ -436,12 +448,17 @@ async def run_campaign(
         clients=clients,
         say=say,
     )
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, campaign.stop)
     try:
         await campaign.run()
     except Broken as broken:
         getattr(result, broken.how).append(broken.words)
     finally:
         await stage.close()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(number)
     return result
 
 

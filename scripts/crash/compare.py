@@ -41,6 +41,7 @@ from scripts.crash.shop import Shop
 from scripts.crash.stage import Stage
 
 DRAIN_SECONDS = 180
+REDELIVER_SECONDS = 4.0
 FEE_BPS = 250
 # What tells a resource from all others of its kind, in the request and in the list.
 _NAMES = {
@@ -127,11 +128,15 @@ async def drain(stage: Stage, shop: Shop, endpoint: str, first_seq: int) -> None
     await _settle(stage, end, disputes_too=True)
     due = {event["id"] for event in await shop.events_after(first_seq)}
     path = f"/v1/webhook_endpoints/{endpoint}/deliveries"
+    looked = 0.0
     while due - _arrived(stage) and time.monotonic() < end:  # if not all come, it is told below
+        await asyncio.sleep(0.3)
+        if time.monotonic() - looked < REDELIVER_SECONDS:
+            continue
+        looked = time.monotonic()
         for delivery in (await shop.get(f"{path}?limit=100&status=pending"))["data"]:
             if delivery["attempts"] > 1:  # it was refused twice, and pauses for minutes
                 await shop.post(f"{path}/{delivery['id']}/redeliver")
-        await asyncio.sleep(0.5)
 
 
 async def _settle(stage: Stage, end: float, *, disputes_too: bool = False) -> None:

@@ -81,6 +81,15 @@ class Victim:
         self._child.kill()
         return True
 
+    async def keep(self) -> None:
+        """Start it, unharmed, if it has ended or is about to."""
+        assert self._child is not None
+        if self._killed_by_us:
+            await self._child.wait()
+        if not self._child.is_running():
+            await self.wait()
+            await self.start()
+
     async def wait(self) -> bool:
         """Wait for its end; return whether it died at its failpoint, and not by us.
 
