@@ -72,6 +72,7 @@ class Shop:
         self._running_out = 0
         self._calming = asyncio.Lock()
         self.lost_answers = 0
+        self.redelivered: set[str] = set()  # events asked for once more, out of their order
         self.stopping = False
 
     async def close(self) -> None:

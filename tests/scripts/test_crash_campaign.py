@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from pathlib import Path
@@ -13,8 +14,9 @@ from node.chain.anvil import find_anvil
 from node.failpoints import STEPS
 from scripts import crash_campaign
 from scripts.crash import compare, shop
-from scripts.crash.compare import Verdict, reckon
+from scripts.crash.compare import Verdict, compare_webhooks, reckon
 from scripts.crash.proxy import Faults
+from scripts.crash.receiver import open_inbox
 from scripts.crash.record import Broken, Record
 from scripts.crash_campaign import Result, run_campaign, steps_of
 from scripts.postgresql import find_programs
@@ -213,3 +215,32 @@ def test_a_verdict_tells_doubled_from_lost():
     assert verdict.doubled == ["a transfer is there 2 times", "one given up is there 2 times"]
     assert verdict.lost == ["a purchase is not there"]
     assert verdict.different == ["supply is 6, and should be 5"]
+
+
+def test_webhooks_come_at_least_once_verified_and_in_order(tmp_path: Path):
+    events = [
+        {"id": f"evt_{seq}", "seq": seq, "type": "topup.created", "resource_id": resource}
+        for seq, resource in ((1, "top_1"), (2, "top_2"), (3, "top_1"), (4, "top_3"))
+    ]
+    inbox = open_inbox(tmp_path / "inbox.db")
+
+    def judge(*seqs: int, redelivered: tuple[str, ...] = ()) -> list[str]:
+        inbox.execute("DELETE FROM received")
+        for seq in seqs:
+            event = events[seq - 1]
+            row = (event["id"], json.dumps(event))
+            inbox.execute("INSERT INTO received (id, body) VALUES (?, ?)", row)
+        verdict = Verdict()
+        compare_webhooks(inbox, events, redelivered, verdict)
+        return list(verdict.words())
+
+    assert judge(1, 1, 2, 4, 3, 3) == []
+    assert judge(1, 2, 3) == ["lost: webhook of evt_4 (topup.created of top_3)"]
+    late = ["different: webhook evt_1 of top_1 came with seq 1 after 3"]
+    assert judge(2, 3, 1, 4) == late
+    assert judge(2, 3, 1, 4, redelivered=("evt_1",)) == late  # its first time
+    assert judge(1, 2, 3, 1, 4) == late
+    assert judge(1, 2, 3, 1, 4, redelivered=("evt_1",)) == []
+    inbox.execute("INSERT INTO refused (id, reason) VALUES ('evt_9', 'no signature')")
+    refused = "different: webhook evt_9 could not be verified: no signature"
+    assert judge(1, 2, 3, 4) == [refused]
