@@ -9,11 +9,12 @@ CHAIN ?= auto
 PYTEST_ARGS ?=
 ACTIONS ?= 200000
 SEED ?= 1
+KILLS ?= 500
 
 BIN := .venv/bin
 STAMPS := .make
 
-.PHONY: help setup build demo test lint format bench bench-bridge gas fuzz audit mutate clean
+.PHONY: help setup build demo test lint format bench bench-bridge gas fuzz crash audit mutate clean
 
 help:
 	@echo "make demo    replay 1,000 marketplace orders through a local chain (ORDERS=DIR for genuine Olist files)"
@@ -23,6 +24,7 @@ help:
 	@echo "make bench-bridge  measure purchases through the bridge (--help of scripts/bench_bridge.py: soak, lists)"
 	@echo "make gas     compare what each operation costs with other contracts' and its floor"
 	@echo "make fuzz    200,000 random actions on all contracts against a model (ACTIONS=N SEED=N)"
+	@echo "make crash   kill the node 500 times at every step under load, and compare (KILLS=N SEED=N)"
 	@echo "make audit   static analysis of the contracts, and their sizes"
 	@echo "make mutate  break the contracts in many places and see the tests fail (takes an hour)"
 	@echo "make build   compile the contracts and build the wheel"
@@ -83,6 +85,9 @@ gas: setup
 
 fuzz: setup
 	@$(BIN)/python scripts/fuzz.py --actions $(ACTIONS) --seed $(SEED)
+
+crash: setup
+	@$(BIN)/python scripts/crash_campaign.py --kills $(KILLS) --seed $(SEED)
 
 # In an environment of its own: Slither needs an older web3 than we do.
 $(STAMPS)/slither/bin/slither: constraints-audit.txt | $(STAMPS)/system

@@ -28,6 +28,7 @@ from node.bridge.problems import Problem
 from node.bridge.rows import add, owned, table
 from node.bridge.values import Input, Output
 from node.bridge.waiting import last_seq, wait_seconds
+from node.failpoints import reach
 from node.store.models import IdempotencyKey
 
 _FIND_KEY = owned(IdempotencyKey, bindparam("its_merchant")).where(
@@ -84,10 +85,12 @@ class Command:
         Raises:
             Problem: idempotency_key_reused, or what `work` refuses.
         """
+        reach("bridge.request_read")
         request_hash = self._hash(body)
         done = await self.context.writer.write_again(
             lambda session: self._once(session, request_hash, work, show)
         )
+        reach("bridge.committed")
         headers = {"Idempotency-Replayed": "true"} if done.replayed else {}
         if self.wait_seconds and done.outcome.operations:
             return await self._wait(done, show, headers)
@@ -120,6 +123,7 @@ class Command:
                 resource_id=outcome.resource_id,
                 created_at=self.context.wall_now(),
             )
+            reach("bridge.work_done")
         else:
             outcome = known
         shown = cast(Shown | None, outcome.shown)  # of the type of the route's `show`
@@ -160,12 +164,14 @@ class Command:
                 return None
             return show(session, resource_id)
 
+        reach("bridge.waiting")
         settled = await self.context.waiters.wait(
             resource_id, done.last_seq, look, self.wait_seconds
         )
         if settled is None:
             shown = await self.context.store.read(lambda session: show(session, resource_id))
             return answer(shown, done.outcome.status_code, headers)
+        reach("bridge.settled")
         return answer(settled, 200, {**headers, "Preference-Applied": f"wait={self.wait_seconds}"})
 
 

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from node.bridge.metrics import HttpMetrics
 from node.bridge.problems import Problem
+from node.failpoints import reach
 
 MAX_BODY_BYTES = 64 * 1024
 _LARGER_BODIES = {"/v1/sales_facts": 1024 * 1024}  # what comes a thousand at once
@@ -59,6 +60,7 @@ class Envelope:
                 _refuse_zero_bytes(scope)
                 limited = await _read_body(scope, headers, receive)
                 await self._app(scope, limited, send_with_id)
+                reach("bridge.answered")
             except Exception as error:
                 problem = _last_resort(error, request_id)
                 if status:  # the answer is on its way: nothing can be put in its place

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from node.failpoints import reach
 from node.store import Store
 
 _MOST_AT_ONCE = 64  # so that the worker gets its turn at the database
@@ -78,6 +79,7 @@ class GroupWriter:
         outcomes: list[Any]
         try:
             outcomes = await self._store.write(lambda session: [one.work(session) for one in group])
+            reach("bridge.group_committed")
         except Exception as error:
             outcomes = [_Refused(error)] if len(group) == 1 else await self._write_apart(group)
         for one, outcome in zip(group, outcomes, strict=True):

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from node.chain.codec import ContractCodec
 from node.chain.deployment import Manifest
 from node.chain.rpc import Rpc
+from node.failpoints import reach
 from node.index.chain_reader import MAX_BLOCKS, ChainReader, Contracts, Head, ReadBlock
 from node.index.projections import CANCELED, Reverted, apply_blocks
 from node.index.rollback import Rollback, prune_undo_log, roll_back
@@ -117,6 +118,7 @@ class Indexer:
         if last is None:
             raise RuntimeError("the indexer was not started")
         head = await self._reader.head(last.number)
+        reach("index.head_read")
         if head.hash_at != last.hash:
             if not await self._roll_back(last):
                 return await self._catch_up(head)
@@ -126,6 +128,7 @@ class Indexer:
             return Round(head, last.number)
         blocks = await self._reader.blocks(last.number + 1, end, last.hash)
         reverted = await self._find_reverted(blocks)
+        reach("index.blocks_read")
 
         def write(session: Session) -> bool:
             if not _stands_at(session, last):
@@ -140,10 +143,12 @@ class Indexer:
             )
             if end // PRUNE_EVERY_BLOCKS != last.number // PRUNE_EVERY_BLOCKS:
                 prune_undo_log(session, end)
+            reach("index.writing")
             return True
 
         if not await self._store.write(write):
             return await self._catch_up(head)
+        reach("index.written")
         self._last = blocks[-1]
         return Round(head, end, applied=len(blocks))
 
@@ -188,6 +193,7 @@ class Indexer:
         return Round(head, self._last.number if self._last else 0)
 
     async def _roll_back(self, last: ReadBlock) -> bool:
+        reach("index.went_back")
         ancestor = await self._find_common_block(last.number)
         now = int(self._clock())
 
@@ -195,6 +201,7 @@ class Indexer:
             return roll_back(session, ancestor, now) if _stands_at(session, last) else None
 
         rollback = await self._store.write(write)
+        reach("index.rolled_back")
         if rollback is None:
             return False
         self._last = await self._store.read(_newest_block)

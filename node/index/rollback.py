@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy import Integer, Table, bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
+from node.failpoints import reach
 from node.index.projections import purchase_status
 from node.index.rows import chunks
 from node.store.models import (
@@ -132,6 +133,7 @@ def roll_back(session: Session, to_block: int, now: int) -> Rollback:
     session.execute(delete(_request_payments).where(_request_payments.c.block_number > to_block))
     session.execute(delete(_blocks).where(_blocks.c.number > to_block))
     session.execute(delete(_undo_log).where(_undo_log.c.block_number > to_block))
+    reach("index.rolling_back")
     return Rollback(
         from_block=newest,
         to_block=to_block,

@@ -31,6 +31,7 @@ from sqlalchemy.orm import Session
 
 from node.chain.engine import ChainTimeError, Engine
 from node.chain.rpc import Rpc, RpcError, RpcUnavailable
+from node.failpoints import reach, reach_halfway
 from node.store import Store
 from node.store.carrying import carried_elsewhere
 from node.store.failures import Failure, fail_operations
@@ -96,11 +97,13 @@ class Broadcaster:
 
     async def send(self, transactions: Sequence[Signed]) -> None:
         """Send in one batch, in this order. Whatever the answers, the indexer will tell."""
+        await reach_halfway("outbox.half_sent", self.send, transactions)
         now = time.monotonic()
         for transaction in transactions:
             self._sent_at[transaction.chain_tx_id] = now
         try:
             async with self._engine.mining_held():
+                reach("outbox.sending")
                 answers = await self._rpc.batch(
                     [("eth_sendRawTransaction", [transaction.raw]) for transaction in transactions]
                 )
@@ -109,6 +112,7 @@ class Broadcaster:
                 "outbox.broadcast_unknown", transactions=len(transactions), error=str(error)
             )
             return
+        reach("outbox.sent")
         for transaction, answer in zip(transactions, answers, strict=True):
             if isinstance(answer, RpcError):
                 log.info("outbox.broadcast_answer", tx=transaction.hash, answer=answer.message)
@@ -145,7 +149,9 @@ class Broadcaster:
             self.stuck.clear()
             return 0
         transactions = await self._store.read(_read_signed)
+        reach("outbox.resending")
         unmined = await self._look_up([t for t in transactions if t.chain_tx_id in due])
+        reach("outbox.looked_up")
         replayed = [
             transaction for transaction in unmined if transaction.first_mined_at is not None
         ]
@@ -153,11 +159,13 @@ class Broadcaster:
         for transaction in replayed:
             if not await self._replay(transaction, wait=transaction.sender not in stalled):
                 stalled.add(transaction.sender)
+            reach("outbox.replaying")
         others = [transaction for transaction in unmined if transaction.first_mined_at is None]
         if others:
             await self._forget_stuck(others)
             await self.send(others)
         if unmined:
+            reach("outbox.resent")
             log.info("outbox.resent", transactions=len(unmined), of_lost_blocks=len(replayed))
         return len(unmined)
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from node.chain.codec import ContractCodec
 from node.chain.deployment import Manifest
+from node.failpoints import reach
 from node.store import Store
 from node.store.ids import Ids
 from node.store.models import (
@@ -58,7 +59,10 @@ class Deadlines:
         """
         if not await self._store.read(lambda session: self._find_due(session, chain_time)):
             return 0
-        return await self._store.write(lambda session: self._queue(session, chain_time))
+        reach("deadlines.found")
+        queued = await self._store.write(lambda session: self._queue(session, chain_time))
+        reach("deadlines.queued")
+        return queued
 
     def _find_due(self, session: Session, chain_time: int) -> list[str]:
         """Ids of purchases with a dispute that is due and not on its way to its end."""
@@ -125,4 +129,5 @@ class Deadlines:
                     updated_at=now,
                 )
             )
+        reach("deadlines.queueing")
         return len(rows)

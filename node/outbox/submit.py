@@ -38,6 +38,7 @@ from sqlalchemy.orm import Session
 
 from node.chain.codec import ContractCodec
 from node.chain.rpc import Rpc, RpcError
+from node.failpoints import reach
 from node.keys import SealedSeed, SeedError, Signer
 from node.outbox.batches import BatchKind, find_batch_kinds
 from node.outbox.broadcast import Signed
@@ -239,6 +240,7 @@ class Submitter:
             RpcUnavailable: the chain does not answer; nothing was refused for that.
         """
         queue = await self._store.read(self._read_queue)
+        reach("outbox.queue_read")
         due = [operation for operation in queue.operations if self._is_due(operation.id, queue)][
             :ROUND_SIZE
         ]
@@ -247,18 +249,21 @@ class Submitter:
         failures: list[Failure] = []
         signers = self._find_signers(due, failures)
         await self._lead({signer.address for signer in signers.values()})
+        reach("outbox.leading")
         due = [
             operation
             for operation in due
             if operation.id in signers and signers[operation.id].address in self._lanes
         ]
         calls = await self._simulate(due, signers, queue, failures)
+        reach("outbox.simulated")
         if failures and not await self._is_canonical(queue):
             log.info("outbox.chain_went_back", indexed_block=queue.indexed_block)
             return 0
         ready = self._sign(calls, signers, queue.in_flight)
         if not ready and not failures:
             return 0
+        reach("outbox.signed")
         signed = await self._store.write(lambda session: self._commit(session, ready, failures))
         if signed is None:
             self._lanes.clear()
@@ -271,6 +276,7 @@ class Submitter:
         for failure in failures:
             log.info("outbox.refused", operation=failure.operation_id, error=failure.words)
         if signed:
+            reach("outbox.stored")
             for item in ready:
                 self._lanes[item.sender].next_nonce = item.nonce + 1
             await self._broadcast(signed)
@@ -735,6 +741,7 @@ class Submitter:
             session.execute(
                 update(_senders).where(_senders.c.address == sender).values(next_nonce=nonce)
             )
+        reach("outbox.storing")
         return [
             Signed(
                 chain_tx_id=chain_tx_id,

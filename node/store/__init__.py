@@ -26,6 +26,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import QueuePool
 
+from node.failpoints import reach
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_MILLISECONDS = 30_000  # how long another process may hold SQLite's write lock
 _THREADS = 4
@@ -83,6 +85,7 @@ class Store:
             self._write_threads = ThreadPoolExecutor(1, thread_name_prefix="store-write")
             self._writer_lock = nullcontext()
             _set_up_postgresql(self._writer)
+        event.listen(self._writer, "commit", lambda _connection: reach("store.committing"))
 
     @property
     def pools(self) -> list[ConnectionPool]:
@@ -121,7 +124,10 @@ class Store:
             _Session(self._writer, expire_on_commit=False) as session,
             session.begin(),
         ):
-            return work(session)
+            reach("store.begun")
+            result = work(session)
+        reach("store.committed")
+        return result
 
     def close(self) -> None:
         """Wait for the work under way and close the connections."""

@@ -28,6 +28,7 @@ from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 
+from node.failpoints import reach
 from node.keys import SealedSeed, SeedError
 from node.store import Store
 from node.store.events import event_values
@@ -148,6 +149,7 @@ class Deliverer:
             worked = await self._write_down()
             known = Counter(self._endpoint_of.values())
             view = await self._store.read(partial(self._look, busy=self._busy(), known=known))
+            reach("webhooks.events_read")
             worked = self._post(view) or worked
             worked = await self._hand_out(view) or worked
             worked = await self._replay(view) or worked
@@ -187,6 +189,7 @@ class Deliverer:
         leads = await self._store.write(self._take_lease)
         if leads:
             self._lease_until = now + LEASE_SECONDS
+            reach("webhooks.leading")
         else:
             self._forget()
         return leads
@@ -250,6 +253,7 @@ class Deliverer:
             return False
         try:
             await self._store.write(lambda session: self._record(session, attempts))
+            reach("webhooks.recorded")
         except _LeaseLost:
             raise
         except Exception:
@@ -297,6 +301,7 @@ class Deliverer:
         for endpoint_id in sorted(gone):
             if endpoints[endpoint_id].status == EndpointStatus.ENABLED:
                 self._disable(session, endpoints[endpoint_id], int(now))
+        reach("webhooks.recording")
 
     def _after(self, row: Row[Any], attempt: _Attempt, now: float) -> dict[str, Any]:
         """The columns of a delivery after an attempt."""
@@ -382,6 +387,7 @@ class Deliverer:
             await self._store.write(
                 lambda session: self._enqueue(session, wanted_by, view.events, last)
             )
+            reach("webhooks.handed_out")
         self._seen = last
         return True
 
@@ -399,6 +405,7 @@ class Deliverer:
                 wanted = [event for event in events if self._is_new_for(endpoint, event)]
                 queue.add(session, self._ids, endpoint, wanted, now)
         session.execute(update(_deliverer).values(seq=last))
+        reach("webhooks.handing_out")
 
     async def _replay(self, view: _View) -> bool:
         replaying = [each.id for each in view.endpoints if each.replay_after is not None]
@@ -488,7 +495,9 @@ class Deliverer:
         try:
             body = orjson.dumps(event_values(row))
             headers = signed_headers(row.id, int(at), body.decode(), self._secrets(endpoint, at))
+            reach("webhooks.posting")
             answer = await self._sender.post(endpoint.url, headers, body)
+            reach("webhooks.posted")
         except SeedError as error:
             log.error("webhooks.secret", endpoint=endpoint.id, error=str(error))
             answer = Answer(None, "the signing secret cannot be opened: rotate it")
