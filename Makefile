@@ -11,14 +11,16 @@ ACTIONS ?= 200000
 SEED ?= 1
 KILLS ?= 500
 
+POSTGRESQL_TESTS := $(addprefix tests/node/,store index outbox webhooks bridge test_worker.py)
+
 BIN := .venv/bin
 STAMPS := .make
 
-.PHONY: help setup build demo test lint format bench bench-bridge gas fuzz crash audit mutate clean
+.PHONY: help setup build demo test test-postgresql lint format bench bench-bridge gas fuzz crash audit mutate clean
 
 help:
 	@echo "make demo    replay 1,000 marketplace orders through a local chain (ORDERS=DIR for genuine Olist files)"
-	@echo "make test    run every test"
+	@echo "make test    run every test, those of the database on SQLite and on PostgreSQL"
 	@echo "make lint    ruff, mypy, import rules, solhint"
 	@echo "make bench   measure the replay beside the chain's own transfer rate"
 	@echo "make bench-bridge  measure purchases through the bridge (--help of scripts/bench_bridge.py: soak, lists)"
@@ -62,6 +64,16 @@ demo: setup
 
 test: setup
 	@$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory test-postgresql
+
+# What works on the database, once more on PostgreSQL.
+test-postgresql: setup
+	@if $(BIN)/python -c 'import sys; from scripts.postgresql import find_programs; sys.exit(not find_programs())'; then \
+		echo "test: once more on PostgreSQL"; \
+		PLAZA_TEST_DATABASE=postgresql $(BIN)/pytest -n 2 --dist loadfile $(POSTGRESQL_TESTS) $(PYTEST_ARGS); \
+	else \
+		echo "test: not on PostgreSQL, since its programs are not here (Debian's package postgresql)"; \
+	fi
 
 lint: setup
 	$(BIN)/ruff check .

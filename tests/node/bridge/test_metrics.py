@@ -81,10 +81,10 @@ async def test_requests_are_counted_by_route_never_by_path(desk: Desk, shop: Cli
         assert word not in everything
 
 
-async def test_every_route_has_a_template_of_its_own(desk: Desk, shop: Client) -> None:
+async def test_every_route_has_a_template_of_its_own(desk: Desk) -> None:
     """Whatever the ids are, the label is the path of the OpenAPI document."""
     app = desk.new_app()
-    client = Client(app, desk.shop_key.secret)
+    client = Client(app, None)  # with a key, the stream of events would never end
     paths = app.openapi()["paths"]
     for path, methods in paths.items():
         for method in methods:
