@@ -17,6 +17,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import insert, select
 
+from node.bridge.api_keys import create_merchant_key
 from node.bridge.auth import ALL_SCOPES, hash_of
 from node.index.credit import LINE_FIELDS, TOTALS_ID, line_id
 from node.store.models import (
@@ -49,7 +50,19 @@ PUBLIC = {
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
     ("GET", "/metrics"),
+    ("GET", "/x402/supported"),
 }
+# The outbox of all merchants together, for the platform's staff: no key of a merchant gets in.
+STAFF = {
+    ("GET", "/v1/chain_transactions"),
+    ("GET", "/v1/chain_transactions/{chain_tx_id}"),
+    ("POST", "/v1/chain_transactions/{chain_tx_id}/rebroadcast"),
+    ("POST", "/v1/chain_transactions/{chain_tx_id}/cancel"),
+    ("POST", "/v1/chain_transactions/{chain_tx_id}/replace"),
+    ("POST", "/v1/operations/{operation_id}/retry"),
+}
+# Refusals in the standard's own words: test_x402.py has their wall.
+STANDARD = {("POST", "/x402/verify"), ("POST", "/x402/settle")}
 # The network's own numbers, which name nobody.
 OF_ALL = {("GET", "/v1/pool"), ("GET", "/v1/reconciliation")}
 # Streams without end: test_stream.py has their wall (test_each_merchant_sees_its_own).
@@ -328,7 +341,7 @@ def test_every_route_has_a_case(desk: Desk) -> None:
         for method in route.methods - {"HEAD"}
     }
     assert served == routes
-    for method, path in routes - PUBLIC - OF_ALL - STREAMS:
+    for method, path in routes - PUBLIC - OF_ALL - STREAMS - STAFF - STANDARD:
         if method == "POST" and "{" not in path:
             assert path in CREATIONS.keys() | NAMELESS | IN_BATCHES, path
         if method == "POST" and "{" in path:
@@ -336,7 +349,7 @@ def test_every_route_has_a_case(desk: Desk) -> None:
             assert path in BODIES or not body.get("required"), path
     known = {path for _, path in routes}
     assert known >= BODIES.keys() | CREATIONS.keys() | NAMELESS | IN_BATCHES
-    assert routes >= PUBLIC | OF_ALL | STREAMS
+    assert routes >= PUBLIC | OF_ALL | STREAMS | STAFF | STANDARD
 
 
 async def test_of_another_merchants_things_nothing_is_there(desk: Desk, theirs: Everything) -> None:
@@ -349,7 +362,7 @@ async def test_of_another_merchants_things_nothing_is_there(desk: Desk, theirs: 
     before = dump(desk, desk.merchant_id)
     asked = 0
     for method, path in routes_of(desk.app):
-        if "{" not in path or (method, path) in PUBLIC:
+        if "{" not in path or (method, path) in PUBLIC | STAFF:
             continue
         body = fill(BODIES[path], ids) if path in BODIES else None
         there, not_there = path.format(**ids), path.format(**nowhere)
@@ -421,7 +434,7 @@ async def test_lists_and_totals_show_a_merchant_its_own_alone(
     }
     for method, path in routes_of(desk.app):
         route = (method, path)
-        if method != "GET" or "{" in path or route in PUBLIC | STREAMS:
+        if method != "GET" or "{" in path or route in PUBLIC | STREAMS | STAFF:
             continue
         answer = await stranger.get(path)
         if route in OF_ALL:
@@ -446,12 +459,26 @@ async def test_lists_and_totals_show_a_merchant_its_own_alone(
             assert all(word not in text for text in texts), (path, word)
 
 
+async def test_staffs_routes_are_closed_to_merchants(desk: Desk, theirs: Everything) -> None:
+    """To a merchant's own things too, and a key of a merchant cannot make one for staff."""
+    ids = {**theirs.ids, "chain_tx_id": "1"}
+    for method, path in STAFF:
+        answer = await desk.shop.http.request(method, path.format(**ids))
+        assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing"), path
+    made = await desk.shop.post("/v1/api_keys", {"name": "x", "scopes": ["operate"]})
+    assert (made.status_code, made.json()["code"]) == (403, "scope_missing")
+
+
 async def test_every_route_asks_for_one_scope(desk: Desk) -> None:
     """A key without it is refused before anything else is looked at."""
     holders = {}
     for scope in ALL_SCOPES:
-        made = await desk.shop.ok("/v1/api_keys", {"name": scope, "scopes": [scope]})
-        holders[scope] = Client(desk.app, made["secret"])
+        key = desk.store.write_now(
+            lambda session, scope=scope: create_merchant_key(
+                session, desk.settings, merchant="Demo shop", name=scope, scopes=[scope]
+            )
+        )
+        holders[scope] = Client(desk.app, key.secret)
     nobody = Client(desk.app, None)
     of_scope: dict[str, set[str]] = {scope: set() for scope in ALL_SCOPES}
     for method, path in routes_of(desk.app):
@@ -485,6 +512,8 @@ async def test_every_route_asks_for_one_scope(desk: Desk) -> None:
         ),
     }
     assert of_scope["scores"] == {"POST /v1/scores"}
+    assert of_scope["operate"] == {f"{method} {path}" for method, path in STAFF}
+    assert of_scope["x402"] == {f"{method} {path}" for method, path in STANDARD}
     assert of_scope["arbitrate"] == {"POST /v1/purchases/{purchase_id}/disputes/resolve"}
 
 
