@@ -38,7 +38,7 @@ from node.bridge.credit import (
     past_due_of,
     status_of,
 )
-from node.bridge.pagination import Listed, ListQuery, page
+from node.bridge.pagination import Listed, ListQuery, page, row_number
 from node.bridge.problems import Problem, documented
 from node.bridge.rows import table
 from node.bridge.values import Amount, Change, Output, Page, Time
@@ -461,7 +461,7 @@ def list_entries(
     """
     _, row = find_own_line(session, merchant_id, its_id)
     statement = select(_ENTRIES).where(_ENTRIES.c.seller == row.seller)
-    return page(session, statement, _ENTRIES.c.id, query, _show_entry, parse_id=int)
+    return page(session, statement, _ENTRIES.c.id, query, _show_entry, parse_id=row_number)
 
 
 def _show_entry(row: Row[Any]) -> LineEntry:

@@ -53,7 +53,6 @@ class RemoteEngine:
             block = await self._rpc.call("eth_getBlockByNumber", "latest", False)
             base_fee = int(block.get("baseFeePerGas", "0x0"), 16)
             gas_price = int(await self._rpc.call("eth_gasPrice"), 16)
-            client = await self._rpc.call("web3_clientVersion")
         except (RpcError, RpcUnavailable) as error:
             await self._rpc.close()
             raise EngineError(f"cannot use the chain at {self._url}: {error}") from error
@@ -66,12 +65,20 @@ class RemoteEngine:
                 f"{self._url} asks for a gas price (base fee {base_fee}, suggested {gas_price}):"
                 " members hold no native coin, so Plaza needs a chain that takes 0"
             )
-        self._is_anvil = str(client).lower().startswith("anvil")
+        self._is_anvil = await self._ask_client()
         self._connected = True
 
     async def stop(self) -> None:
         self._connected = False
         await self._rpc.close()
+
+    async def _ask_client(self) -> bool:
+        """Whether it is an anvil; who does not say is none."""
+        try:
+            client = await self._rpc.call("web3_clientVersion")
+        except (RpcError, RpcUnavailable):
+            return False
+        return str(client).lower().startswith("anvil")
 
     async def now(self) -> int:
         block = await self._rpc.call("eth_getBlockByNumber", "latest", False)

@@ -299,7 +299,7 @@ class LineAction(Base):
     __tablename__ = "line_actions"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)  # the seller
     kind: Mapped[str] = mapped_column(String(16))  # "limit", "holdback", "suspend", …
     amount: Mapped[int | None] = mapped_column(Amount)  # units, bps or seconds: the kind says
@@ -327,7 +327,7 @@ class Score(Base):
     __table_args__ = (Index("ix_scores_account", "account_id", "id"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"), index=True)
+    merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     value: Mapped[str] = mapped_column(String(40))  # decimal digits, as posted
     grade: Mapped[str] = mapped_column(String(1))
@@ -667,6 +667,7 @@ class ChainTx(Base):
     __table_args__ = (
         UniqueConstraint("sender", "nonce"),
         Index("ix_chain_txs_status", "status", "id"),
+        Index("ix_chain_txs_sender", "sender", "id"),
     )
 
     id: Mapped[int] = mapped_column(Sequence64, primary_key=True, autoincrement=True)
@@ -1233,6 +1234,8 @@ _LISTS: dict[type[Base], tuple[str, ...]] = {
     PoolDeposit: ("",),
     PoolWithdrawal: ("",),
     ReserveFunding: ("",),
+    LineAction: ("account_id",),
+    Score: ("", "account_id", "grade"),
     PaymentRequest: ("", "payee_account_id", "reference"),
     SalesFact: ("kind", "seller_account_id", "order_id"),
     Operation: ("", "status", "resource_id"),

@@ -30,6 +30,7 @@ from node.index.reconcile import reconcile
 from node.market import abi
 from node.store.models import (
     ChainTx,
+    ChainTxOperation,
     ChainTxStatus,
     Dispute,
     IdempotencyKey,
@@ -352,19 +353,20 @@ def _compare_operations(
             verdict.lost.append(f"operation {row.id} ({row.kind}) is {row.status}: {row.error}")
     for (kind, ref), times in Counter((row.kind, row.ref) for row in operations).items():
         verdict.once(f"operation {kind} {ref}", times)
-    mined = Counter(
+    done_by = Counter(
         session.scalars(
-            select(ChainTx.operation_id).where(
-                ChainTx.status == ChainTxStatus.MINED, ChainTx.succeeded.is_(True)
-            )
+            select(ChainTxOperation.operation_id)
+            .join(ChainTx, ChainTx.id == ChainTxOperation.chain_tx_id)
+            .where(ChainTx.status == ChainTxStatus.MINED, ChainTxOperation.succeeded.is_(True))
         )
     )
     for row in operations:
-        verdict.once(f"transaction of {row.id} ({row.kind})", mined[row.id])
+        verdict.once(f"what has done {row.id} ({row.kind})", done_by[row.id])
     transactions = session.scalar(select(func.count()).select_from(ChainTx))
-    verdict.same("transactions", len(operations), transactions)
+    carrying = session.scalar(select(func.count(ChainTxOperation.chain_tx_id.distinct())))
+    verdict.same("transactions that are for something", transactions, carrying)
     attempts = session.scalar(select(func.count()).select_from(TxAttempt))
-    verdict.same("signed bytes", len(operations), attempts)
+    verdict.same("signed bytes", transactions, attempts)
     kept = dict(session.execute(select(IdempotencyKey.key, IdempotencyKey.resource_id)).all())
     for one in asked:
         if one.key in there:

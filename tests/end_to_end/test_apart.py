@@ -99,6 +99,11 @@ class Shop:
         return bool(found["status"] == status)
 
 
+def top_up(shop: Shop, account: Any, reference: str) -> Any:
+    body = {"account": account["id"], "amount": str(10 * COIN), "reference": reference}
+    return shop.ask("POST", "/v1/topups", body)
+
+
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     if databases.ON_POSTGRESQL:
@@ -148,14 +153,13 @@ def test_two_bridges_and_two_workers_of_which_the_leading_one_is_killed(
         assert len(leader) == 1
 
         buyers = [shop.ask("POST", "/v1/accounts", {"kinds": ["buyer"]}) for _ in range(6)]
-        topups = [
-            shop.ask(
-                "POST",
-                "/v1/topups",
-                {"account": buyer["id"], "amount": str(10 * COIN), "reference": f"bank {n}"},
-            )
-            for n, buyer in enumerate(buyers)
-        ]
+        for buyer in buyers:
+            path = f"/v1/accounts/{buyer['id']}"
+            until(path, lambda path=path: shop.settled(path, "active"))
+        topups = [top_up(shop, buyer, f"bank {n}") for n, buyer in enumerate(buyers)]
+        for topup in topups:
+            path = f"/v1/topups/{topup['id']}"
+            until(path, lambda path=path: shop.settled(path, "succeeded"), SETTLE_SECONDS)
         (killed,) = (one for one in workers if f"-{one.pid}-" in leader[0]["name"])
         killed.kill()
         killed.wait()
@@ -171,6 +175,7 @@ def test_two_bridges_and_two_workers_of_which_the_leading_one_is_killed(
             for payee in buyers
             if payer is not payee
         ]
+        topups = [top_up(shop, buyer, f"bank again {n}") for n, buyer in enumerate(buyers)]
         for topup in topups:
             path = f"/v1/topups/{topup['id']}"
             until(path, lambda path=path: shop.settled(path, "succeeded"), SETTLE_SECONDS)
@@ -181,13 +186,13 @@ def test_two_bridges_and_two_workers_of_which_the_leading_one_is_killed(
         assert now_leads
         assert now_leads != [leader[0]["name"]]
         balances = [shop.ask("GET", f"/v1/accounts/{b['id']}/balance") for b in buyers]
-        assert [balance["available"] for balance in balances] == [str(10 * COIN)] * 6
+        assert [balance["available"] for balance in balances] == [str(20 * COIN)] * 6
 
         key = tmp_path / "key"
         key.write_text(secret)
         url = urls[1]
         assert json.loads(plaza("reconcile", "--url", url, "--key-file", str(key), "--json"))["ok"]
-        assert "stands by" not in plaza("status", "--url", url)
+        assert f"{now_leads[0]} leads" in plaza("status", "--url", url)
 
 
 def test_a_part_without_a_deployment_is_refused(tmp_path: Path) -> None:

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, insert
 
+from node.bridge.api_keys import create_merchant_key
+from node.bridge.auth import ALL_SCOPES
 from node.store.ids import earliest_id
-from tests.node.bridge.support import Desk
+from node.store.models import CreditLine
+from tests.node.bridge.support import Client, Desk
 
 CURSOR = earliest_id("xxx", 2**47)
 # The list, and the columns by which the index finds its rows; {…} are ids of what the desk made.
@@ -51,6 +54,11 @@ LISTS = [
     ("/v1/credit_lines/offers", "merchant_id"),
     ("/v1/credit_lines/offers?status=revoked", "merchant_id status"),
     ("/v1/credit_lines/offers?account={account}", "merchant_id account_id"),
+    ("/v1/credit_lines/{line}/actions", "merchant_id account_id"),
+    ("/v1/credit_lines/{line}/entries", "seller"),
+    ("/v1/scores", "merchant_id"),
+    ("/v1/scores?account={account}", "merchant_id account_id"),
+    ("/v1/scores?grade=A", "merchant_id grade"),
     ("/v1/pool/positions", "merchant_id"),
     ("/v1/pool/deposits", "merchant_id"),
     ("/v1/pool/withdrawals", "merchant_id"),
@@ -66,7 +74,12 @@ LISTS = [
     ("/v1/webhook_endpoints/{endpoint}/deliveries?status=failed", "endpoint_id status"),
     ("/v1/webhook_endpoints/{endpoint}/deliveries?event=evt_1", "few endpoint_id event_seq"),
     ("/v1/api_keys", "merchant_id"),
+    ("/v1/chain_transactions", ""),
+    ("/v1/chain_transactions?status=conflict", "status"),
+    ("/v1/chain_transactions?sender={address}", "sender"),
 ]
+# Reckoned from all entries of one line.
+RECKONED = {"/v1/credit_lines/{line_id}/statements"}
 
 
 @pytest.fixture
@@ -79,10 +92,17 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 @pytest.fixture
 async def ids(desk: Desk) -> dict[str, str]:
     account = await desk.account()
+    line = {column.name: 0 for column in CreditLine.__table__.columns} | {
+        "seller": account["address"],
+        "status": "closed",
+        "offer_hash": "0x",
+    }
+    desk.store.write_now(lambda session: session.execute(insert(CreditLine), line))
     payment = {"payee": account["id"], "amount": "5"}
     endpoint = await desk.shop.ok("/v1/webhook_endpoints", {"url": "http://127.0.0.1:9/"})
     return {
         "account": account["id"],
+        "address": account["address"],
         "line": account["id"].replace("acc_", "lin_"),
         "payment_request": (await desk.shop.ok("/v1/payment_requests", payment))["id"],
         "endpoint": endpoint["id"],
@@ -90,17 +110,23 @@ async def ids(desk: Desk) -> dict[str, str]:
 
 
 async def test_no_list_scans_or_sorts(desk: Desk, ids: dict[str, str]) -> None:
+    key = desk.store.write_now(
+        lambda session: create_merchant_key(
+            session, desk.settings, merchant="Demo shop", name="all", scopes=ALL_SCOPES
+        )
+    )
+    asks = Client(desk.app, key.secret)
     explain = _explain_sqlite if desk.store.is_sqlite else _explain_postgresql
     wrong = []
     for template, by in LISTS:
         path = template.format(**ids)
         cursors = [""]
         if not path.startswith("/v1/events"):
-            number = path.endswith(("entries", "payments")) or "/deliveries" in path
+            number = re.search("(entries|payments|deliveries|chain_transactions)", path)
             cursors.append(f"{'&' if '?' in path else '?'}cursor={7 if number else CURSOR}")
         for cursor in cursors:
             with _statements(desk) as run:
-                response = await desk.shop.get(path + cursor)
+                response = await asks.get(path + cursor)
             assert response.status_code == 200, response.text
             statement, parameters = run[-1]
             assert "LIMIT" in statement
@@ -122,7 +148,7 @@ async def test_every_list_and_filter_is_looked_at(desk: Desk) -> None:
     known = {"limit", "cursor", "occurred_from", "occurred_before"}
     for path, methods in desk.app.openapi()["paths"].items():
         parameters = {one["name"] for one in methods.get("get", {}).get("parameters", ())}
-        if "limit" in parameters:
+        if "limit" in parameters and path not in RECKONED:
             assert _shape(path) in asked
             missing = {f"{_shape(path)}?{name}" for name in parameters - known} - asked
             path_parts = {f"{_shape(path)}?{name}" for name in re.findall(r"{(\w+)}", path)}
@@ -154,7 +180,7 @@ def _explain_sqlite(
     rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
     steps = [row[3] for row in rows]
     plan = "\n".join(steps)
-    if any(step.startswith("SCAN") for step in steps):
+    if by and any(step.startswith("SCAN") for step in steps):  # else it is the primary key's order
         return "scans", plan
     few = "few" in by
     if "TEMP B-TREE" in plan and not few:

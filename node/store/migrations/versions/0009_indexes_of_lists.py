@@ -19,6 +19,7 @@ _LISTS = {
     "api_keys": ("",),
     "credit_offers": ("", "account_id", "status"),
     "draws": ("account_id",),
+    "line_actions": ("account_id",),
     # The last is what SQLite takes where the list is filtered by both: it has the fewer rows.
     "operations": ("", "status", "resource_id"),
     "payment_requests": ("", "payee_account_id", "reference"),
@@ -28,6 +29,7 @@ _LISTS = {
     "redemptions": ("", "ref", "status"),
     "repayments": ("account_id",),
     "reserve_fundings": ("",),
+    "scores": ("", "account_id", "grade"),
     "sales_facts": ("kind", "order_id", "seller_account_id"),
     "topups": ("", "ref", "status"),
     "transfers": ("", "status"),
@@ -40,12 +42,14 @@ _REPLACED = (
     "api_keys",
     "credit_offers",
     "draws",
+    "line_actions",
     "operations",
     "pool_deposits",
     "pool_withdrawals",
     "redemptions",
     "repayments",
     "reserve_fundings",
+    "scores",
     "topups",
     "transfers",
     "webhook_endpoints",
@@ -59,6 +63,7 @@ def upgrade() -> None:
             op.create_index(_name(table, column), table, columns)
     for name, columns in _DELIVERIES.items():
         op.create_index(_name("webhook_deliveries", name), "webhook_deliveries", columns)
+    op.create_index("ix_chain_txs_sender", "chain_txs", ["sender", "id"])
     for table in _REPLACED:
         op.drop_index(f"ix_{table}_merchant_id", table)
 
@@ -66,6 +71,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in _REPLACED:
         op.create_index(f"ix_{table}_merchant_id", table, ["merchant_id"])
+    op.drop_index("ix_chain_txs_sender", "chain_txs")
     for name in _DELIVERIES:
         op.drop_index(_name("webhook_deliveries", name), "webhook_deliveries")
     for table, filters in _LISTS.items():
