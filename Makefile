@@ -11,7 +11,9 @@ ACTIONS ?= 200000
 SEED ?= 1
 KILLS ?= 500
 
-POSTGRESQL_TESTS := $(addprefix tests/node/,store index outbox webhooks bridge test_worker.py)
+# Without those that are long, and of HTTP alone.
+POSTGRESQL_TESTS := $(addprefix tests/node/,store index outbox webhooks bridge test_worker.py) \
+	$(addprefix --ignore=tests/node/bridge/,test_schemathesis.py test_x402.py)
 
 BIN := .venv/bin
 STAMPS := .make

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 from jsonschema import Draft202012Validator
-from sqlalchemy import select, text, update
+from sqlalchemy import inspect, select, text, update
 from sqlalchemy.orm import Session
 
 from node.bridge.api_keys import MerchantKey, create_merchant_key
@@ -319,7 +319,10 @@ class Desk:
     # ------------------------------------------------------------------ what the bridge wrote
 
     def rows(self, model: type[Base]) -> list[Any]:
-        return self.store.read_now(lambda session: list(session.scalars(select(model))))
+        by = inspect(model).primary_key
+        return self.store.read_now(
+            lambda session: list(session.scalars(select(model).order_by(*by)))
+        )
 
     def operations(self, kind: str) -> list[Operation]:
         return [row for row in self.rows(Operation) if row.kind == kind]

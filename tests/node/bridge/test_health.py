@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from sqlalchemy import event, update
 
+from node.store import Store
 from node.store.models import WorkerStatus
 from tests.node.bridge.support import Client, Desk
 
@@ -46,24 +50,39 @@ async def test_it_is_not_ready_while_the_worker_is_in_trouble(
     assert any(problem.startswith(words) for problem in await problems(desk))
 
 
-async def test_a_database_held_by_another_is_busy_not_broken(desk: Desk, shop: Client) -> None:
-    """The real lock, met by a connection that does not wait for it."""
-    assert (await shop.get("/v1/accounts")).status_code == 200  # the key is remembered
-    holder = sqlite3.connect(desk.settings.data / "plaza.db", isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
+@contextmanager
+def held(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The writers' lock of the database, in somebody else's hands; it is waited for 0.1 s."""
+    if not desk.store.is_sqlite:
+        monkeypatch.setattr("node.store._BUSY_MILLISECONDS", 100)
+        other = Store(desk.settings.store_url)
+        with other._writer.begin():
+            yield
+        other.close()
+        return
 
     def set_timeout(connection: Any, *_: Any) -> None:
-        connection.execute("PRAGMA busy_timeout=50")
+        connection.execute("PRAGMA busy_timeout=100")
 
     event.listen(desk.store._writer, "checkout", set_timeout)
-    answer = await shop.post("/v1/accounts", {"kinds": ["buyer"]}, key="k1")
-    assert (answer.status_code, answer.json()["code"]) == (503, "database_busy")
-    assert answer.json()["retryable"] is True
-    assert answer.headers["retry-after"] == "1"
+    holder = sqlite3.connect(desk.settings.data / "plaza.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    yield
     holder.execute("ROLLBACK")
+    holder.close()
+
+
+async def test_a_database_held_by_another_is_busy_not_broken(
+    desk: Desk, shop: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await shop.get("/v1/accounts")).status_code == 200  # the key is remembered
+    with held(desk, monkeypatch):
+        answer = await shop.post("/v1/accounts", {"kinds": ["buyer"]}, key="k1")
+        assert (answer.status_code, answer.json()["code"]) == (503, "database_busy")
+        assert answer.json()["retryable"] is True
+        assert answer.headers["retry-after"] == "1"
     again = await shop.post("/v1/accounts", {"kinds": ["buyer"]}, key="k1")
     assert again.status_code == 202
-    holder.close()
 
 
 async def test_what_nobody_foresaw_is_a_500_without_internals(
@@ -75,7 +94,7 @@ async def test_what_nobody_foresaw_is_a_500_without_internals(
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
     assert "topups" not in answer.text
-    assert "no such table" in capsys.readouterr().out
+    assert re.search("no such table|does not exist", capsys.readouterr().out)
 
 
 async def test_the_log_names_no_secrets(

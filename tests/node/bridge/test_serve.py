@@ -33,7 +33,12 @@ async def test_it_serves_the_inherited_socket_and_ends_with_0_at_sigterm(desk: D
         bridge = subprocess.Popen(  # noqa: ASYNC220 (handed over before anything is awaited)
             [sys.executable, "-m", "node.bridge.serve"],
             cwd=PROJECT,
-            env={**os.environ, "PLAZA_DATA": str(folder), "PLAZA_LISTEN_FD": number},
+            env={
+                **os.environ,
+                "PLAZA_DATA": str(folder),
+                "PLAZA_DATABASE_URL": desk.settings.store_url,
+                "PLAZA_LISTEN_FD": number,
+            },
             stderr=subprocess.PIPE,
             pass_fds=(listener.fileno(),),
         )

@@ -38,7 +38,7 @@ def tell(desk: Desk, resource_id: str, number: int) -> None:
     def write(session: Session) -> None:
         session.add(
             Event(
-                id=f"evt_{resource_id}_{number}",
+                id=f"evt_{number}",
                 merchant_id=desk.merchant_id,
                 type="topup.succeeded",
                 resource_type="topup",
