@@ -38,6 +38,8 @@ _NEWEST_TIME = select(_BLOCKS.c.timestamp).order_by(_BLOCKS.c.number.desc()).lim
 _NEWEST_BLOCK = select(func.max(_BLOCKS.c.number))
 _HOLDS = table(models.LineHold)
 _FIND_HOLD = select(_HOLDS).where(_HOLDS.c.account_id == bindparam("its_account"))
+_OFFERS = table(models.CreditOffer)
+_OFFERED_BY = select(_OFFERS.c.merchant_id).where(_OFFERS.c.offer_hash == bindparam("its_offer"))
 _FIND_LINE = select(_LINES).where(_LINES.c.seller == bindparam("its_seller"))
 
 
@@ -68,12 +70,18 @@ def account_of_line(line: str) -> str:
 def find_own_line(session: Session, merchant_id: str, line: str) -> tuple[Row[Any], Row[Any]]:
     """Return the seller's account, and its line as of its newest log.
 
+    A seller with a key of its own may sell at several merchants: its line is that merchant's whose
+    offer has opened it.
+
     Raises:
         Problem: not_found.
     """
     account = find_account(session, merchant_id, account_of_line(line))
     row = find_line(session, account.address)
-    if row is None:
+    if row is None or session.scalar(_OFFERED_BY, {"its_offer": row.offer_hash}) not in (
+        None,
+        merchant_id,
+    ):
         raise not_found("credit line", line, "id")
     return account, row
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 from starlette.responses import Response
@@ -69,6 +69,7 @@ from node.store.models import LineStatus, MoveStatus
 router = APIRouter(prefix="/credit_lines", tags=["credit"])
 
 _LINES, _ACCOUNTS = table(models.CreditLine), table(models.Account)
+_OFFERS = table(models.CreditOffer)
 
 # ---------------------------------------------------------------------------------- schemas
 
@@ -519,7 +520,11 @@ def list_lines(session: Session, merchant_id: str, query: ListQuery, now: int) -
     statement = (
         select(_LINES, _ACCOUNTS.c.id)
         .join(_ACCOUNTS, _ACCOUNTS.c.address == _LINES.c.seller)
-        .where(_ACCOUNTS.c.merchant_id == merchant_id)
+        .outerjoin(_OFFERS, _OFFERS.c.offer_hash == _LINES.c.offer_hash)
+        .where(
+            _ACCOUNTS.c.merchant_id == merchant_id,
+            or_(_OFFERS.c.merchant_id.is_(None), _OFFERS.c.merchant_id == merchant_id),
+        )
     )
     return page(
         session,

@@ -25,6 +25,7 @@ from node.store.models import (
     Base,
     CreditEntry,
     CreditLine,
+    CreditOffer,
     CreditTotals,
     DeliveryStatus,
     Event,
@@ -457,6 +458,32 @@ async def test_lists_and_totals_show_a_merchant_its_own_alone(
                     assert filtered.json()["data"] == [], (path, name)
         for word in theirs.words:
             assert all(word not in text for text in texts), (path, word)
+
+
+async def test_a_line_is_the_merchants_whose_offer_has_opened_it(desk: Desk) -> None:
+    """A seller with a key of its own may be a member at both."""
+    stranger = desk.client_of("Other shop")
+    seller = {"kinds": ["seller"], "address": "0x" + "5e" * 20}
+    theirs, own = [await client.ok("/v1/accounts", seller) for client in (desk.shop, stranger)]
+    assert theirs["address"] == own["address"]
+    for account in (theirs, own):
+        desk.set(Account, account["id"], status="active")
+    Everything(desk)._fund("0x" + "11" * 20)  # the book is there
+    await desk.shop.ok("/v1/credit_lines/offers", {"account": theirs["id"], **OFFER})
+    line = {column.name: 0 for column in CreditLine.__table__.columns} | {
+        "seller": theirs["address"],
+        "status": LineStatus.ACTIVE,
+        "offer_hash": desk.rows(CreditOffer)[0].offer_hash,
+    }
+    desk.store.write_now(lambda session: session.execute(insert(CreditLine), line))
+    for client, account, there in ((desk.shop, theirs, True), (stranger, own, False)):
+        path = f"/v1/credit_lines/{line_id(account['id'])}"
+        listed = (await client.get("/v1/credit_lines")).json()["data"]
+        assert [one["account"] for one in listed] == [account["id"]] * there
+        assert (await client.get(path)).status_code == (200 if there else 404)
+        suspended = await client.post(f"{path}/suspend", REASON)
+        assert suspended.is_success == there, suspended.text
+        assert there or suspended.json()["code"] == "not_found"
 
 
 async def test_staffs_routes_are_closed_to_merchants(desk: Desk, theirs: Everything) -> None:
