@@ -111,7 +111,7 @@ async def test_many_wait_with_one_watcher_and_none_without_waiters(desk: Desk) -
     assert reads < 40  # one poll each 15 ms, not one for each that waits
     happened.update(f"top_{number}" for number in range(50))
     for number in range(50):
-        tell(desk, f"top_{number}", 1)
+        tell(desk, f"top_{number}", number)
     assert await asyncio.gather(*tasks) == [f"top_{number}" for number in range(50)]
     await asyncio.sleep(0.1)
     seen = reads
