@@ -22,7 +22,7 @@ from node.index.indexer import Round
 from node.store import Store
 from node.store.models import ChainTx, ChainTxStatus, Worker, WorkerStatus
 
-HEARTBEAT_SECONDS = 0.2
+HEARTBEAT_SECONDS = 0.5
 LEADER_SECONDS = 5  # without a heartbeat, until another takes over
 FORGET_SECONDS = 86_400  # what a worker that was killed leaves behind
 

@@ -44,6 +44,7 @@ LONGEST_PAUSE = 0.1
 LONGEST_DEADLINES_PAUSE = 1.0
 LONGEST_REQUESTS_PAUSE = 0.25
 LONGEST_OUTBOX_PAUSE = 0.025  # nobody wakes the outbox: the bridge may be another process
+REST = 0.025  # between two rounds that had something to do: what comes meanwhile shares the next
 FIRST_BACKOFF = 0.2
 LONGEST_BACKOFF = 5.0
 
@@ -206,7 +207,7 @@ async def _repeat(
     wake: asyncio.Event | None = None,
     longest: float = LONGEST_PAUSE,
 ) -> None:
-    """Do the work again at once while there is some, else after a pause or when woken."""
+    """Do the work again soon while there is some, else after a pause or when woken."""
     pause, backoff = SHORTEST_PAUSE, FIRST_BACKOFF
     while not stop.is_set():
         busy = await _try(name, work, leadership, stop, backoff)
@@ -216,7 +217,7 @@ async def _repeat(
         backoff = FIRST_BACKOFF
         if busy:
             pause = SHORTEST_PAUSE
-            await asyncio.sleep(0)
+            await _wait(stop, REST)
             continue
         if await _wait(wake or stop, pause) and wake is not None:
             wake.clear()
@@ -257,7 +258,7 @@ async def _keep_beating(leadership: Leadership, stop: asyncio.Event) -> None:
             await leadership.beat()
         except Exception as error:
             log.warning("worker.heartbeat", error=repr(error))
-        await _wait(stop, HEARTBEAT_SECONDS / 4)
+        await _wait(stop, HEARTBEAT_SECONDS / 2)
 
 
 async def _keep_reconciling(

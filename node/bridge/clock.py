@@ -7,6 +7,7 @@ where a deadline decides, the chain itself is asked.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -45,6 +46,7 @@ class ChainClock:
         self._rpc = rpc
         self._wall_milliseconds = wall_milliseconds
         self._monotonic = monotonic
+        self._reading = asyncio.Lock()  # many ask at once, and one reads for them
         self._read_at = float("-inf")
         self._ahead = 0  # of the wall clock, in milliseconds; negative where the chain is behind
 
@@ -54,12 +56,17 @@ class ChainClock:
         Raises:
             Problem: chain_unavailable.
         """
-        if self._monotonic() - self._read_at > _CACHE_SECONDS:
-            status = await self._store.read(_worker_status)
-            if status is None:
-                return await self.ask()
-            self._set(status.chain_time * 1000 - status.chain_time_read_at)
+        if not self._is_fresh():
+            async with self._reading:
+                if not self._is_fresh():
+                    status = await self._store.read(_worker_status)
+                    if status is None:
+                        return await self.ask()
+                    self._set(status.chain_time * 1000 - status.chain_time_read_at)
         return (self._wall_milliseconds() + self._ahead) // 1000
+
+    def _is_fresh(self) -> bool:
+        return self._monotonic() - self._read_at <= _CACHE_SECONDS
 
     async def ask(self) -> int:
         """The chain's time by the chain's word.

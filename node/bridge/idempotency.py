@@ -5,8 +5,7 @@ request that is refused stores none. Two at once: the database lets one write fi
 finds its key.
 """
 
-# No `from __future__ import annotations` here: FastAPI could not resolve the dependency that
-# `command` makes for a scope.
+from __future__ import annotations
 
 import hashlib
 import json
@@ -21,7 +20,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from node.bridge.answers import answer
-from node.bridge.auth import Caller, Scope, requires
+from node.bridge.auth import ByApiKey, Caller, Scope, authenticate
 from node.bridge.context import Context, context_of
 from node.bridge.operations import unsettled
 from node.bridge.problems import Problem
@@ -175,12 +174,10 @@ class Command:
         return answer(settled, 200, {**headers, "Preference-Applied": f"wait={self.wait_seconds}"})
 
 
-def command(scope: Scope) -> Callable[..., Awaitable[Command]]:
-    """The dependency of a POST route that needs this scope."""
-
-    async def accept(
+class _Accepts(ByApiKey):
+    async def __call__(  # type: ignore[override]
+        self,
         request: Request,
-        caller: Annotated[Caller, Depends(requires(scope))],
         idempotency_key: Annotated[
             str | None,
             Header(
@@ -196,6 +193,7 @@ def command(scope: Scope) -> Callable[..., Awaitable[Command]]:
             ),
         ] = None,
     ) -> Command:
+        caller = await authenticate(request, self._scope)
         if idempotency_key is None:
             raise Problem(
                 "idempotency_key_required",
@@ -213,12 +211,15 @@ def command(scope: Scope) -> Callable[..., Awaitable[Command]]:
             context=context_of(request),
             caller=caller,
             method=request.method,
-            path=request.url.path,
+            path=request.scope["path"],
             key=idempotency_key,
             wait_seconds=wait_seconds(prefer),
         )
 
-    return accept
+
+def command(scope: Scope) -> Callable[..., Awaitable[Command]]:
+    """The dependency of a POST route that needs this scope."""
+    return _Accepts(scope)
 
 
 AccountsCommand = Annotated[Command, Depends(command("accounts"))]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from eth_utils.address import is_checksum_address, to_checksum_address
@@ -99,6 +100,7 @@ def _parse_time(value: Any) -> int:
     return int(moment)
 
 
+@lru_cache(10_000)
 def rfc3339(seconds: int) -> str:
     """UTC unix seconds as RFC 3339, such as "2026-01-31T09:15:00Z"."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,7 +7,8 @@ more. A round:
 1. What has come back is written down: done, to be tried again, or given up; and what waited behind
    it may go.
 2. One look at the database: what is new, and what is due.
-3. What is due is posted, by tasks that outlive the round: no transaction is open meanwhile.
+3. What is due is posted, by tasks that outlive the round: no transaction is open meanwhile. What an
+   endpoint has no room for waits in memory until a POST to it has come back, or the next round.
 4. New events become deliveries, in the transaction that moves the cursor past them.
 
 A delivery is over only when its answer is in the database. So whatever dies whenever, it is posted
@@ -17,7 +18,7 @@ again, under the same webhook-id; and the next one of its resource has not gone 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -51,6 +52,9 @@ JITTER = 0.1  # a pause is longer by up to this share of it
 LEASE_SECONDS = 10
 ROUND_EVENTS = 500
 MAX_IN_FLIGHT = 400  # to all endpoints
+# Deliveries that are ready beside those under way, for each that may be: a round takes longer than
+# a good receiver, and its POSTs need not wait for it.
+AHEAD = 8
 CLOSE_SECONDS = 2.0  # for what is under way when the worker stops
 SWEEP_SECONDS = 60
 SWEEP_ROWS = 1_000
@@ -83,6 +87,13 @@ class _Attempt(NamedTuple):
     at: float
     milliseconds: int
     answer: Answer
+
+
+class _Due(NamedTuple):
+    """A delivery to be posted, with its event, and where to."""
+
+    endpoint: Row[Any]
+    row: Row[Any]
 
 
 class _View(NamedTuple):
@@ -135,6 +146,7 @@ class Deliverer:
         self._attempts: list[_Attempt] = []
         self._posting: dict[int, asyncio.Task[None]] = {}  # by number, until it is written down
         self._endpoint_of: dict[int, str] = {}
+        self._ready: dict[str, deque[_Due]] = {}  # by endpoint; found due in the last round
         # Endpoints that gave no answer the last time: one POST at a time, so that many dead ones do
         # not keep the living waiting.
         self._silent: set[str] = set()
@@ -240,6 +252,7 @@ class Deliverer:
             task.cancel()
         self._posting.clear()
         self._endpoint_of.clear()
+        self._ready.clear()
         self._attempts.clear()
         self._lease_until = 0.0
         self._seen = 0
@@ -459,25 +472,33 @@ class Deliverer:
             free = self._limit(endpoint.id) - busy[endpoint.id]
             if endpoint.id in with_due and free > 0:
                 # The known ones are still due in the database: ask for as many more.
-                limit = known[endpoint.id] + free
+                limit = known[endpoint.id] + free + AHEAD * self._concurrency
                 found.append((endpoint, queue.due(session, endpoint.id, now, limit)))
         return found
 
     def _post(self, view: _View) -> bool:
-        if self._clock() >= self._lease_until:
-            return False  # the look took so long that another may have posted these meanwhile
+        self._ready.clear()
         busy = self._busy()
         left = MAX_IN_FLIGHT - busy.total()
         started = 0
         # Who has least under way comes first, so that nobody is left out when all is taken.
         for endpoint, rows in sorted(view.due, key=lambda pair: busy[pair[0].id]):
-            fresh = [row for row in rows if row.number not in self._posting]
+            fresh = deque(_Due(endpoint, row) for row in rows if row.number not in self._posting)
+            self._ready[endpoint.id] = fresh
             free = min(left - started, self._limit(endpoint.id) - busy[endpoint.id])
-            for row in fresh[: max(free, 0)]:
-                self._endpoint_of[row.number] = endpoint.id
-                self._posting[row.number] = asyncio.create_task(self._attempt(endpoint, row))
-                started += 1
+            for _ in range(free):
+                started += self._post_next(endpoint.id)
         return started > 0
+
+    def _post_next(self, endpoint_id: str) -> bool:
+        """Begin a POST that is ready, if there is one."""
+        ready = self._ready.get(endpoint_id)
+        if not ready or self._clock() >= self._lease_until:
+            return False  # without the lease another may have posted these meanwhile
+        endpoint, row = ready.popleft()
+        self._endpoint_of[row.number] = endpoint_id
+        self._posting[row.number] = asyncio.create_task(self._attempt(endpoint, row))
+        return True
 
     def _busy(self) -> Counter[str]:
         """POSTs under way, by endpoint."""
@@ -509,6 +530,10 @@ class Deliverer:
             _Attempt(row.number, endpoint.id, row.resource_id, at, milliseconds, answer)
         )
         self.came_back.set()
+        if answer.status in (None, _GONE):
+            self._ready.pop(endpoint.id, None)  # the next round knows how to go on
+        else:
+            self._post_next(endpoint.id)
 
     def _secrets(self, endpoint: Row[Any], at: float) -> list[bytes]:
         """The new secret first, and the old one while it is valid."""

@@ -93,8 +93,9 @@ def add(
                 "created_at": int(now),
             }
         )
-    for row in rows:  # one by one: their numbers must rise in this order
-        session.execute(insert(_deliveries), row)
+    # Sorted, whoever reads what this returns: their numbers must rise in this order.
+    number = _deliveries.c.number
+    session.execute(insert(_deliveries).returning(number, sort_by_parameter_order=True), rows)
     return [str(row["id"]) for row in rows]
 
 
