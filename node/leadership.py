@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 import structlog
-from sqlalchemy import delete, func, select
+from sqlalchemy import Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from node.index.indexer import Round
@@ -27,6 +27,27 @@ LEADER_SECONDS = 5  # without a heartbeat, until another takes over
 FORGET_SECONDS = 86_400  # what a worker that was killed leaves behind
 
 _STATUS_ID = 1
+_NOTHING_KNOWN = dict.fromkeys(
+    ("heartbeat_at", "head_block", "indexed_block", "chain_time", "chain_time_read_at"), 0
+)
+
+_status: Table = WorkerStatus.__table__  # type: ignore[assignment]
+_workers: Table = Worker.__table__  # type: ignore[assignment]
+_chain_txs: Table = ChainTx.__table__  # type: ignore[assignment]
+# Built once, as they run several times a second.
+_STATUS = select(_status.c.leader, _status.c.heartbeat_at).where(_status.c.id == _STATUS_ID)
+_CHANGE_STATUS = update(_status).where(_status.c.id == _STATUS_ID)
+_CHANGE_WORKER = (
+    update(_workers)
+    .where(_workers.c.name == bindparam("its_name"))
+    .values(heartbeat_at=bindparam("_heartbeat"), last_error=bindparam("_error"))
+    .returning(_workers.c.name)
+)
+_CONFLICTS = (
+    select(func.count())
+    .select_from(_chain_txs)
+    .where(_chain_txs.c.status == ChainTxStatus.CONFLICT)
+)
 
 log = structlog.get_logger(__name__)
 
@@ -75,42 +96,31 @@ class Leadership:
         def write(session: Session) -> bool:
             milliseconds = int(heartbeat * 1000)
             self._write_worker(session, milliseconds, error)
-            row = session.get(WorkerStatus, _STATUS_ID)
-            if row is None:
-                row = WorkerStatus(
-                    id=_STATUS_ID,
-                    heartbeat_at=milliseconds,
-                    head_block=0,
-                    indexed_block=0,
-                    chain_time=0,
-                    chain_time_read_at=0,
-                )
-                session.add(row)
+            last = session.execute(_STATUS).one_or_none()
+            if last is None:
+                session.execute(insert(_status).values(id=_STATUS_ID, **_NOTHING_KNOWN))
             elif (
-                row.leader not in (None, self._name)
-                and row.heartbeat_at > milliseconds - LEADER_SECONDS * 1000
+                last.leader not in (None, self._name)
+                and last.heartbeat_at > milliseconds - LEADER_SECONDS * 1000
             ):
                 return False
-            if row.leader != self._name:
-                session.execute(
-                    delete(Worker).where(Worker.heartbeat_at < milliseconds - FORGET_SECONDS * 1000)
-                )
-            row.leader = self._name
-            row.heartbeat_at = milliseconds
-            row.last_error = error
-            row.conflicts = (
-                session.scalar(
-                    select(func.count())
-                    .select_from(ChainTx)
-                    .where(ChainTx.status == ChainTxStatus.CONFLICT)
-                )
-                or 0
-            )
+            if last is None or last.leader != self._name:
+                forgotten = milliseconds - FORGET_SECONDS * 1000
+                session.execute(delete(_workers).where(_workers.c.heartbeat_at < forgotten))
+            values = {
+                "leader": self._name,
+                "heartbeat_at": milliseconds,
+                "last_error": error,
+                "conflicts": session.scalar(_CONFLICTS),
+            }
             if found is not None:
-                row.head_block = found.head.number
-                row.indexed_block = found.indexed
-                row.chain_time = found.head.next_time
-                row.chain_time_read_at = int(read_at * 1000)
+                values |= {
+                    "head_block": found.head.number,
+                    "indexed_block": found.indexed,
+                    "chain_time": found.head.next_time,
+                    "chain_time_read_at": int(read_at * 1000),
+                }
+            session.execute(_CHANGE_STATUS, values)
             return True
 
         leads = await self._store.write(write)
@@ -123,18 +133,22 @@ class Leadership:
         """Let another worker take over at once."""
 
         def write(session: Session) -> None:
-            row = session.get(WorkerStatus, _STATUS_ID)
-            if row is not None and row.leader == self._name:
-                row.leader = None
-            session.execute(delete(Worker).where(Worker.name == self._name))
+            session.execute(
+                update(_status).where(_status.c.leader == self._name).values(leader=None)
+            )
+            session.execute(delete(_workers).where(_workers.c.name == self._name))
 
         self.leads = False
         await self._store.write(write)
 
     def _write_worker(self, session: Session, milliseconds: int, error: str | None) -> None:
-        worker = session.get(Worker, self._name)
-        if worker is None:
-            worker = Worker(name=self._name, started_at=self._started_at)
-            session.add(worker)
-        worker.heartbeat_at = milliseconds
-        worker.last_error = error
+        values = {"its_name": self._name, "_heartbeat": milliseconds, "_error": error}
+        if session.execute(_CHANGE_WORKER, values).one_or_none() is None:
+            session.execute(
+                insert(_workers).values(
+                    name=self._name,
+                    started_at=self._started_at,
+                    heartbeat_at=milliseconds,
+                    last_error=error,
+                )
+            )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select
 from sqlalchemy.orm import Session
 
 from node.chain.codec import ContractCodec
@@ -21,6 +21,13 @@ from node.store.ids import Ids
 from node.store.models import AttemptKind, Block, ChainTxOperation, TxAttempt
 
 PRUNE_EVERY_BLOCKS = 10_000
+
+_blocks: Table = Block.__table__  # type: ignore[assignment]
+_NEWEST = (
+    select(_blocks.c.number, _blocks.c.hash, _blocks.c.parent_hash, _blocks.c.timestamp)
+    .order_by(_blocks.c.number.desc())
+    .limit(1)
+)
 
 log = structlog.get_logger(__name__)
 
@@ -248,10 +255,8 @@ def _count_operations(session: Session, hashes: Sequence[str]) -> dict[str, tupl
 
 
 def _newest_block(session: Session) -> ReadBlock | None:
-    row = session.scalars(select(Block).order_by(Block.number.desc()).limit(1)).one_or_none()
-    if row is None:
-        return None
-    return ReadBlock(row.number, row.hash, row.parent_hash, row.timestamp, [])
+    row = session.execute(_NEWEST).one_or_none()
+    return None if row is None else ReadBlock(*row, [])
 
 
 def _stands_at(session: Session, last: ReadBlock) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from heapq import heapify, heappop
 from typing import Any
 
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from node.chain.codec import Event as Log
@@ -31,6 +31,10 @@ from node.store.models import (
 _operations: Table = Operation.__table__  # type: ignore[assignment]
 _requests: Table = PaymentRequest.__table__  # type: ignore[assignment]
 _payments: Table = RequestPayment.__table__  # type: ignore[assignment]
+
+_EXPIRING = select(_requests.c.expires_at, _requests.c.id).where(
+    _requests.c.status == PaymentRequestStatus.OPEN, _requests.c.expires_at <= bindparam("until")
+)
 
 
 class PaymentRequestProjection:
@@ -76,10 +80,7 @@ class PaymentRequestProjection:
         self._expiring = [
             (expires_at, request_id)
             for expires_at, request_id in session.execute(
-                select(_requests.c.expires_at, _requests.c.id).where(
-                    _requests.c.status == PaymentRequestStatus.OPEN,
-                    _requests.c.expires_at <= blocks[-1].timestamp,
-                )
+                _EXPIRING, {"until": blocks[-1].timestamp}
             )
         ]
         heapify(self._expiring)

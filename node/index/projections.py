@@ -80,6 +80,65 @@ _transfers: Table = Transfer.__table__  # type: ignore[assignment]
 _attempts: Table = TxAttempt.__table__  # type: ignore[assignment]
 _undo_log: Table = UndoEntry.__table__  # type: ignore[assignment]
 
+# Built once: see node.index.rows.
+_OURS = (
+    select(
+        _attempts.c.hash,
+        _attempts.c.chain_tx_id,
+        _operations.c.id,
+        _operations.c.kind,
+        _operations.c.resource_id,
+    )
+    .join(_carried, _carried.c.chain_tx_id == _attempts.c.chain_tx_id)
+    .join(_operations, _operations.c.id == _carried.c.operation_id)
+    .where(_attempts.c.hash.in_(bindparam("hashes", expanding=True)))
+    .order_by(_carried.c.chain_tx_id, _carried.c.position)
+)
+_ADDRESSES = select(_accounts.c.id, _accounts.c.address).where(
+    _accounts.c.id.in_(bindparam("ids", expanding=True))
+)
+_TIME_OF = select(_blocks.c.timestamp).where(_blocks.c.number == bindparam("its_number"))
+_LAPSING = (
+    select(_members.c.member_until, _members.c.address)
+    .where(
+        _members.c.member_until > bindparam("before"),
+        _members.c.member_until <= bindparam("last"),
+    )
+    .order_by(_members.c.member_until, _members.c.address)
+)
+_KNOWN_CAUSES = select(_events.c.cause).where(
+    _events.c.cause.in_(bindparam("causes", expanding=True))
+)
+_MINE = (
+    update(_chain_txs)
+    .where(_chain_txs.c.id == bindparam("_id"))
+    .values(
+        status=ChainTxStatus.MINED,
+        tx_hash=bindparam("_hash"),
+        block_number=bindparam("_number"),
+        block_timestamp=bindparam("_timestamp"),
+        transaction_index=bindparam("_index"),
+        succeeded=bindparam("_succeeded"),
+    )
+)
+_CARRY = (
+    update(_carried)
+    .where(_carried.c.chain_tx_id == bindparam("_id"))
+    .values(succeeded=bindparam("_succeeded"))
+)
+_FINISH = (
+    update(_operations)
+    .where(_operations.c.id == bindparam("_id"))
+    .values(
+        status=OperationStatus.DONE,
+        error_code=None,
+        error=None,
+        tx_hash=bindparam("_hash"),
+        block_number=bindparam("_number"),
+        updated_at=bindparam("_now"),
+    )
+)
+
 SUPPLY_ID = 1
 RAW_TRANSFER = "transfer.send_raw"
 
@@ -282,19 +341,7 @@ class _Range:
         hashes = [hash_ for block in self._blocks for hash_ in block.transactions]
         ours: dict[str, _Ours] = {}
         for chunk in chunks(hashes):
-            rows = self._session.execute(
-                select(
-                    _attempts.c.hash,
-                    _attempts.c.chain_tx_id,
-                    _operations.c.id,
-                    _operations.c.kind,
-                    _operations.c.resource_id,
-                )
-                .join(_carried, _carried.c.chain_tx_id == _attempts.c.chain_tx_id)
-                .join(_operations, _operations.c.id == _carried.c.operation_id)
-                .where(_attempts.c.hash.in_(chunk))
-                .order_by(_carried.c.chain_tx_id, _carried.c.position)
-            )
+            rows = self._session.execute(_OURS, {"hashes": chunk})
             for hash_, chain_tx_id, *operation in rows:
                 one = ours.setdefault(hash_, _Ours(chain_tx_id, []))
                 one.operations.append(_Operation(*operation))
@@ -354,9 +401,7 @@ class _Range:
             account_ids = sorted({row["account_id"] for row in rows.all()})
             address_of: dict[str, str] = {}
             for chunk in chunks(account_ids):
-                found = self._session.execute(
-                    select(_accounts.c.id, _accounts.c.address).where(_accounts.c.id.in_(chunk))
-                )
+                found = self._session.execute(_ADDRESSES, {"ids": chunk})
                 address_of.update((id_, address) for id_, address in found)
             for row in rows.all():
                 key = (row["ref"], address_of[row["account_id"]])
@@ -364,17 +409,11 @@ class _Range:
 
     def _find_lapsing(self) -> list[tuple[int, str]]:
         """Memberships that end by time alone within the range, as a heap by their end."""
-        before = self._session.scalar(
-            select(_blocks.c.timestamp).where(_blocks.c.number == self._blocks[0].number - 1)
-        )
+        before = self._session.scalar(_TIME_OF, {"its_number": self._blocks[0].number - 1})
         last = self._blocks[-1].timestamp
         if before is None or before == last:
             return []
-        rows = self._session.execute(
-            select(_members.c.member_until, _members.c.address)
-            .where(_members.c.member_until > before, _members.c.member_until <= last)
-            .order_by(_members.c.member_until, _members.c.address)
-        )
+        rows = self._session.execute(_LAPSING, {"before": before, "last": last})
         return [(until, address) for until, address in rows]
 
     # ------------------------------------------------------------------- what logs mean
@@ -817,7 +856,7 @@ class _Range:
             session.execute(insert(_evidence_logs), self._evidence)
         known: set[str] = set()
         for chunk in chunks(list(self._told)):
-            known.update(session.scalars(select(_events.c.cause).where(_events.c.cause.in_(chunk))))
+            known.update(session.scalars(_KNOWN_CAUSES, {"causes": chunk}))
         untold = [event for cause, event in self._told.items() if cause not in known]
         if untold:
             session.execute(insert(_events), untold)
@@ -855,7 +894,7 @@ class _Range:
                         failure = _why_undone(one, operation, reverted, hash_)
                     place = {"_id": operation.id, "_number": block.number, "_hash": hash_}
                     if failure is None:
-                        done[operation.id] = place
+                        done[operation.id] = {**place, "_now": self._now}
                     else:
                         places[operation.id] = place
                         failed[operation.id] = failure
@@ -863,23 +902,9 @@ class _Range:
             self._write_undo_log()
             return
         session = self._session
+        session.execute(_MINE, mined)
         session.execute(
-            update(_chain_txs)
-            .where(_chain_txs.c.id == bindparam("_id"))
-            .values(
-                status=ChainTxStatus.MINED,
-                tx_hash=bindparam("_hash"),
-                block_number=bindparam("_number"),
-                block_timestamp=bindparam("_timestamp"),
-                transaction_index=bindparam("_index"),
-                succeeded=bindparam("_succeeded"),
-            ),
-            mined,
-        )
-        session.execute(
-            update(_carried)
-            .where(_carried.c.chain_tx_id == bindparam("_id"))
-            .values(succeeded=bindparam("_succeeded")),
+            _CARRY,
             [{"_id": row["_id"], "_succeeded": row["_succeeded"]} for row in mined],
         )
         if undone:
@@ -893,19 +918,7 @@ class _Range:
                 undone,
             )
         if done:
-            session.execute(
-                update(_operations)
-                .where(_operations.c.id == bindparam("_id"))
-                .values(
-                    status=OperationStatus.DONE,
-                    error_code=None,
-                    error=None,
-                    tx_hash=bindparam("_hash"),
-                    block_number=bindparam("_number"),
-                    updated_at=self._now,
-                ),
-                list(done.values()),
-            )
+            session.execute(_FINISH, list(done.values()))
         if failed:
             self._fail(failed, places)
         self._write_undo_log()

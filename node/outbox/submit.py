@@ -119,6 +119,65 @@ _chain_txs: Table = ChainTx.__table__  # type: ignore[assignment]
 _carried: Table = ChainTxOperation.__table__  # type: ignore[assignment]
 _attempts: Table = TxAttempt.__table__  # type: ignore[assignment]
 _senders: Table = Sender.__table__  # type: ignore[assignment]
+_blocks: Table = Block.__table__  # type: ignore[assignment]
+
+# Built once: to build a statement costs twice what it takes to run it.
+_QUEUE = (
+    select(
+        _operations.c.id,
+        _operations.c.kind,
+        _operations.c.resource_id,
+        _operations.c.signer,
+        _operations.c.to_address,
+        _operations.c.calldata,
+        _operations.c.alone,
+    )
+    .where(_operations.c.status == OperationStatus.QUEUED)
+    .order_by(_operations.c.id)
+    .limit(bindparam("most"))
+)
+_FIRST_SUBMITTED = select(func.min(_operations.c.id)).where(
+    _operations.c.status == OperationStatus.SUBMITTED
+)
+_IN_FLIGHT = (
+    select(_chain_txs.c.sender, func.count())
+    .where(_chain_txs.c.status == ChainTxStatus.SIGNED)
+    .group_by(_chain_txs.c.sender)
+)
+_INDEXED = select(_blocks.c.number, _blocks.c.hash).order_by(_blocks.c.number.desc()).limit(1)
+_LANES = (
+    select(
+        _senders.c.address,
+        _senders.c.next_nonce,
+        _senders.c.lease_owner,
+        _senders.c.lease_until,
+    )
+    .where(_senders.c.address.in_(bindparam("addresses", expanding=True)))
+    .with_for_update()
+)
+_STILL_QUEUED = (
+    select(_operations.c.id)
+    .where(
+        _operations.c.id.in_(bindparam("ids", expanding=True)),
+        _operations.c.status == OperationStatus.QUEUED,
+    )
+    .with_for_update()
+)
+_SIGN = insert(_chain_txs).returning(_chain_txs.c.id, sort_by_parameter_order=True)
+_SUBMIT = (
+    update(_operations)
+    .where(_operations.c.id == bindparam("_id"))
+    .values(
+        status=OperationStatus.SUBMITTED,
+        tx_hash=bindparam("_hash"),
+        updated_at=bindparam("_now"),
+    )
+)
+_GO_ON = (
+    update(_senders)
+    .where(_senders.c.address == bindparam("_address"))
+    .values(next_nonce=bindparam("_nonce"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,35 +368,13 @@ class Submitter:
     # ------------------------------------------------------------------------- the queue
 
     def _read_queue(self, session: Session) -> _Queue:
-        columns = _operations.c
-        rows = session.execute(
-            select(
-                columns.id,
-                columns.kind,
-                columns.resource_id,
-                columns.signer,
-                columns.to_address,
-                columns.calldata,
-                columns.alone,
-            )
-            .where(columns.status == OperationStatus.QUEUED)
-            .order_by(columns.id)
-            .limit(ROUND_SIZE + len(self._waiting))
-        ).all()
+        rows = session.execute(_QUEUE, {"most": ROUND_SIZE + len(self._waiting)}).all()
         if not rows:
             self._waiting.clear()
             return _Queue([], None, {}, 0, None)
-        first_submitted = session.scalar(
-            select(func.min(columns.id)).where(columns.status == OperationStatus.SUBMITTED)
-        )
-        in_flight = session.execute(
-            select(_chain_txs.c.sender, func.count())
-            .where(_chain_txs.c.status == ChainTxStatus.SIGNED)
-            .group_by(_chain_txs.c.sender)
-        ).all()
-        indexed = session.execute(
-            select(Block.number, Block.hash).order_by(Block.number.desc()).limit(1)
-        ).one_or_none()
+        first_submitted = session.scalar(_FIRST_SUBMITTED)
+        in_flight = session.execute(_IN_FLIGHT).all()
+        indexed = session.execute(_INDEXED).one_or_none()
         number, hash_ = (-1, None) if indexed is None else indexed
         return _Queue(
             [_Queued(*row) for row in rows], first_submitted, dict(in_flight), number, hash_
@@ -663,16 +700,7 @@ class Submitter:
         for item in ready:
             first_nonces.setdefault(item.sender, item.nonce)
             next_nonces[item.sender] = item.nonce + 1
-        rows = session.execute(
-            select(
-                _senders.c.address,
-                _senders.c.next_nonce,
-                _senders.c.lease_owner,
-                _senders.c.lease_until,
-            )
-            .where(_senders.c.address.in_(first_nonces))
-            .with_for_update()
-        ).all()
+        rows = session.execute(_LANES, {"addresses": list(first_nonces)}).all()
         ours = {
             address
             for address, nonce, owner, until in rows
@@ -680,11 +708,7 @@ class Submitter:
         }
         wanted = [operation.id for item in ready for operation in item.call.operations]
         wanted += [failure.operation_id for failure in failures]
-        queued = session.scalars(
-            select(_operations.c.id)
-            .where(_operations.c.id.in_(wanted), _operations.c.status == OperationStatus.QUEUED)
-            .with_for_update()
-        ).all()
+        queued = session.scalars(_STILL_QUEUED, {"ids": wanted}).all()
         if len(ours) != len(first_nonces) or len(queued) != len(wanted):
             return None  # another worker took over, or an operation was canceled meanwhile
 
@@ -693,7 +717,7 @@ class Submitter:
         if not ready:
             return []
         chain_tx_ids = session.scalars(
-            insert(_chain_txs).returning(_chain_txs.c.id, sort_by_parameter_order=True),
+            _SIGN,
             [
                 {
                     "sender": item.sender,
@@ -726,21 +750,17 @@ class Submitter:
             ],
         )
         session.execute(
-            update(_operations)
-            .where(_operations.c.id == bindparam("_id"))
-            .values(
-                status=OperationStatus.SUBMITTED, tx_hash=bindparam("_hash"), updated_at=seconds
-            ),
+            _SUBMIT,
             [
-                {"_id": operation.id, "_hash": item.hash}
+                {"_id": operation.id, "_hash": item.hash, "_now": seconds}
                 for item in ready
                 for operation in item.call.operations
             ],
         )
-        for sender, nonce in next_nonces.items():
-            session.execute(
-                update(_senders).where(_senders.c.address == sender).values(next_nonce=nonce)
-            )
+        session.execute(
+            _GO_ON,
+            [{"_address": sender, "_nonce": nonce} for sender, nonce in next_nonces.items()],
+        )
         reach("outbox.storing")
         return [
             Signed(

@@ -262,8 +262,8 @@ def _set_up_sqlite(engine: Engine, begin: str) -> None:
 
     # Not a listener to "begin": an engine that has one looks for more of them at every statement,
     # which costs a quarter of it.
-    def begin_transaction(connection: Any) -> None:
-        connection.execute(begin)
+    def begin_transaction(dbapi_connection: Any) -> None:
+        dbapi_connection.execute(begin)
 
     engine.dialect.do_begin = begin_transaction  # type: ignore[method-assign]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Table, delete, exists, func, insert, select, update
+from sqlalchemy import BindParameter, Table, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 
@@ -31,10 +31,69 @@ _deliveries: Table = WebhookDelivery.__table__  # type: ignore[assignment]
 _events: Table = Event.__table__  # type: ignore[assignment]
 
 
+_now: BindParameter[int] = bindparam("its_now")  # milliseconds
+_endpoint: BindParameter[str] = bindparam("its_endpoint")
+_resources: BindParameter[str] = bindparam("its_resources", expanding=True)
+
+# Built once: to build a statement costs twice what it takes to run it.
+_LOCK = (
+    select(_endpoints)
+    .where(_endpoints.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(_endpoints.c.id)
+    .with_for_update()
+)
+_BUSY = (
+    select(_deliveries.c.resource_id)
+    .where(
+        _deliveries.c.endpoint_id == _endpoint,
+        _deliveries.c.resource_id.in_(_resources),
+        _deliveries.c.status.in_(OPEN),
+    )
+    .distinct()
+)
+_ADD = insert(_deliveries).returning(_deliveries.c.number, sort_by_parameter_order=True)
+_FIRST = (
+    select(func.min(_deliveries.c.number))
+    .where(
+        _deliveries.c.endpoint_id == _endpoint,
+        _deliveries.c.resource_id.in_(_resources),
+        _deliveries.c.status.in_(OPEN),
+    )
+    .group_by(_deliveries.c.resource_id)
+)
+_LET_GO = (
+    update(_deliveries)
+    .where(
+        _deliveries.c.number.in_(bindparam("numbers", expanding=True)),
+        _deliveries.c.status == DeliveryStatus.WAITING,
+    )
+    .values(status=DeliveryStatus.PENDING, next_attempt_at=_now)
+)
+_WITH_DUE = select(_endpoints.c.id).where(
+    _endpoints.c.status == EndpointStatus.ENABLED,
+    exists().where(
+        _deliveries.c.endpoint_id == _endpoints.c.id,
+        _deliveries.c.status == DeliveryStatus.PENDING,
+        _deliveries.c.next_attempt_at <= _now,
+    ),
+)
+_DUE = (
+    select(_deliveries.c.number, _deliveries.c.id.label("delivery_id"), _deliveries.c.attempts)
+    .add_columns(*_events.c)
+    .join(_events, _events.c.seq == _deliveries.c.event_seq)
+    .where(
+        _deliveries.c.endpoint_id == _endpoint,
+        _deliveries.c.status == DeliveryStatus.PENDING,
+        _deliveries.c.next_attempt_at <= _now,
+    )
+    .order_by(_deliveries.c.next_attempt_at, _deliveries.c.number)
+    .limit(bindparam("most"))
+)
+
+
 def lock(session: Session, endpoint_ids: Collection[str]) -> list[Row[Any]]:
     """Hold endpoints until the transaction ends, and return their rows as they then are."""
-    rows = select(_endpoints).where(_endpoints.c.id.in_(endpoint_ids)).order_by(_endpoints.c.id)
-    return list(session.execute(rows.with_for_update()).all())
+    return list(session.execute(_LOCK, {"ids": list(endpoint_ids)}).all())
 
 
 def wants(endpoint: Row[Any], event: Row[Any]) -> bool:
@@ -62,18 +121,9 @@ def add(
     """
     if not events:
         return []
-    columns = _deliveries.c
-    busy = set(
-        session.scalars(
-            select(columns.resource_id)
-            .where(
-                columns.endpoint_id == endpoint.id,
-                columns.resource_id.in_({_in_order_with(event) for event in events}),
-                columns.status.in_(OPEN),
-            )
-            .distinct()
-        )
-    )
+    resources = {_in_order_with(event) for event in events}
+    which = {"its_endpoint": endpoint.id, "its_resources": list(resources)}
+    busy = set(session.scalars(_BUSY, which))
     rows = []
     for event in events:
         resource_id = _in_order_with(event)
@@ -94,8 +144,7 @@ def add(
             }
         )
     # Sorted, whoever reads what this returns: their numbers must rise in this order.
-    number = _deliveries.c.number
-    session.execute(insert(_deliveries).returning(number, sort_by_parameter_order=True), rows)
+    session.execute(_ADD, rows)
     return [str(row["id"]) for row in rows]
 
 
@@ -108,51 +157,21 @@ def let_next_go(
     session: Session, endpoint_id: str, resource_ids: Collection[str], now: float
 ) -> None:
     """Make the next delivery of each resource pending, if none is; the endpoint is locked."""
-    columns = _deliveries.c
-    first = (
-        select(func.min(columns.number))
-        .where(
-            columns.endpoint_id == endpoint_id,
-            columns.resource_id.in_(resource_ids),
-            columns.status.in_(OPEN),
-        )
-        .group_by(columns.resource_id)
-    )
-    numbers = session.scalars(first).all()
+    which = {"its_endpoint": endpoint_id, "its_resources": list(resource_ids)}
+    numbers = session.scalars(_FIRST, which).all()
     if numbers:
-        session.execute(
-            update(_deliveries)
-            .where(columns.number.in_(numbers), columns.status == DeliveryStatus.WAITING)
-            .values(status=DeliveryStatus.PENDING, next_attempt_at=int(now * 1000))
-        )
+        session.execute(_LET_GO, {"numbers": numbers, "its_now": int(now * 1000)})
 
 
 def endpoints_with_due(session: Session, now: float) -> set[str]:
     """Return the ids of the enabled endpoints that have something to be attempted."""
-    due = exists().where(
-        _deliveries.c.endpoint_id == _endpoints.c.id,
-        _deliveries.c.status == DeliveryStatus.PENDING,
-        _deliveries.c.next_attempt_at <= int(now * 1000),
-    )
-    enabled = _endpoints.c.status == EndpointStatus.ENABLED
-    return set(session.scalars(select(_endpoints.c.id).where(enabled, due)))
+    return set(session.scalars(_WITH_DUE, {"its_now": int(now * 1000)}))
 
 
 def due(session: Session, endpoint_id: str, now: float, limit: int) -> list[Row[Any]]:
     """Return what is to be attempted at an endpoint, longest due first, with the events."""
-    statement = (
-        select(_deliveries.c.number, _deliveries.c.id.label("delivery_id"), _deliveries.c.attempts)
-        .add_columns(*_events.c)
-        .join(_events, _events.c.seq == _deliveries.c.event_seq)
-        .where(
-            _deliveries.c.endpoint_id == endpoint_id,
-            _deliveries.c.status == DeliveryStatus.PENDING,
-            _deliveries.c.next_attempt_at <= int(now * 1000),
-        )
-        .order_by(_deliveries.c.next_attempt_at, _deliveries.c.number)
-        .limit(limit)
-    )
-    return list(session.execute(statement).all())
+    which = {"its_endpoint": endpoint_id, "its_now": int(now * 1000), "most": limit}
+    return list(session.execute(_DUE, which).all())
 
 
 def cancel(session: Session, endpoint_id: str, now: float) -> None:
