@@ -7,7 +7,7 @@ from typing import Any, Literal
 from eth_utils.crypto import keccak
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field
-from sqlalchemy import func, or_, select
+from sqlalchemy import bindparam, func, or_, select
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 from starlette.responses import Response
@@ -20,7 +20,7 @@ from node.bridge.funds import Funds, funds_of
 from node.bridge.idempotency import AccountsCommand, Outcome
 from node.bridge.operations import Call, queue, reference, refuse_if_pending
 from node.bridge.pagination import Listed, ListQuery, page, row_number
-from node.bridge.problems import Problem, documented
+from node.bridge.problems import Problem, documented, not_found
 from node.bridge.rows import add, change, find, owned, table
 from node.bridge.values import (
     MAX_TIME,
@@ -42,6 +42,11 @@ from node.store import models
 from node.store.models import AccountStatus
 
 router = APIRouter(prefix="/accounts", tags=["accounts"])
+
+_ACCOUNTS = table(models.Account)
+_FIND_PAIR = owned(models.Account, bindparam("its_merchant")).where(
+    or_(_ACCOUNTS.c.id == bindparam("its_payer"), _ACCOUNTS.c.id == bindparam("its_payee"))
+)
 
 
 class AccountRequest(Input):
@@ -334,6 +339,27 @@ def find_active(session: Session, merchant_id: str, account_id: str, param: str)
     if account.status != AccountStatus.ACTIVE:
         raise _not_active(account, param)
     return account
+
+
+def find_active_pair(
+    session: Session, merchant_id: str, payer: str, payee: str
+) -> tuple[Row[Any], Row[Any]]:
+    """`find_active` of who pays and who is paid, in one look.
+
+    Raises:
+        Problem: not_found, account_not_active.
+    """
+    which = {"its_merchant": merchant_id, "its_payer": payer, "its_payee": payee}
+    found = {row.id: row for row in session.execute(_FIND_PAIR, which)}
+    pair = []
+    for param, account_id in (("payer", payer), ("payee", payee)):
+        account = found.get(account_id)
+        if account is None:
+            raise not_found("account", account_id, param)
+        if account.status != AccountStatus.ACTIVE:
+            raise _not_active(account, param)
+        pair.append(account)
+    return pair[0], pair[1]
 
 
 def refuse_barred(account: Row[Any], param: str) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Result, Row
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from node.bridge.accounts import find_account, find_active, refuse_barred
+from node.bridge.accounts import find_account, find_active_pair, refuse_barred
 from node.bridge.answers import answer
 from node.bridge.auth import Caller, Reader
 from node.bridge.authorizations import Payment, authorization_for, intent_for
@@ -382,8 +382,7 @@ def create_purchase(
     _refuse_taken_order(session, caller.merchant_id, request.order_id)
     if request.payer == request.payee:
         raise Problem("invalid_request", "payee: the payer cannot be the payee", param="payee")
-    payer = find_active(session, caller.merchant_id, request.payer, "payer")
-    payee = find_active(session, caller.merchant_id, request.payee, "payee")
+    payer, payee = find_active_pair(session, caller.merchant_id, request.payer, request.payee)
     managed = payer.managed_index is not None
     authorize = managed if request.authorize is None else request.authorize
     if authorize and not managed:
