@@ -145,12 +145,7 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
         uint256 deadline,
         bytes calldata signature
     ) external nonReentrant {
-        bytes32 orderHash = hashTerms(terms);
-        bytes32 intent = keccak256(
-            abi.encode(RELEASE_TYPEHASH, orderHash, amount, nonce, deadline)
-        );
-        _useIntent(terms.payer, intent, nonce, deadline, signature);
-        _release(orderHash, terms, amount, terms.maxFeeBps, terms.payer);
+        _releaseSigned(terms, amount, nonce, deadline, signature);
     }
 
     /// @inheritdoc IPurchaseEscrow
@@ -353,6 +348,20 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
         }
     }
 
+    /// @inheritdoc IPurchaseEscrow
+    function releaseManyWithSignatures(
+        SignedRelease[] calldata items
+    ) external nonReentrant returns (bool[] memory done) {
+        done = new bool[](items.length);
+        for (uint256 i = 0; i < items.length; ++i) {
+            try this.releaseSignedBatchItem(items[i]) {
+                done[i] = true;
+            } catch (bytes memory reason) {
+                emit BatchItemFailed(i, hashTerms(items[i].terms), reason);
+            }
+        }
+    }
+
     /// @notice One purchase of authorizeMany, which alone may call this.
     function authorizeBatchItem(SignedPurchase calldata item) external onlyBy(address(this)) {
         _authorizeSigned(
@@ -370,6 +379,16 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
         address caller
     ) external onlyBy(address(this)) {
         _release(hashTerms(item.terms), item.terms, item.amount, item.feeBps, caller);
+    }
+
+    /// @notice One release of releaseManyWithSignatures, which alone may call this.
+    /// @dev An item that the others have left too little gas says so at once. Later, a contract
+    ///      account short of gas would look like one that does not know its signature.
+    function releaseSignedBatchItem(SignedRelease calldata item) external onlyBy(address(this)) {
+        if (SALE_HOOK != address(0) && gasleft() < GAS_BEFORE_HOOK) {
+            revert InsufficientGas(gasleft(), GAS_BEFORE_HOOK);
+        }
+        _releaseSigned(item.terms, item.amount, item.nonce, item.deadline, item.signature);
     }
 
     /// @dev `try this.releaseBatchItem(item, msg.sender)`, but for the thirteen static words of an
@@ -502,6 +521,21 @@ contract PurchaseEscrow is IPurchaseEscrow, Intents, AccessManaged, ReentrancyGu
             orderHash,
             signature
         );
+    }
+
+    function _releaseSigned(
+        Terms calldata terms,
+        uint256 amount,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) private {
+        bytes32 orderHash = hashTerms(terms);
+        bytes32 intent = keccak256(
+            abi.encode(RELEASE_TYPEHASH, orderHash, amount, nonce, deadline)
+        );
+        _useIntent(terms.payer, intent, nonce, deadline, signature);
+        _release(orderHash, terms, amount, terms.maxFeeBps, terms.payer);
     }
 
     function _release(

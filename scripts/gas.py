@@ -100,6 +100,7 @@ ESCROW_OPERATIONS = (
     ),
     Operation("whole purchase with confirmed delivery"),
     Operation("release, of a batch of 10, each", 25_000),
+    Operation("release, signed, of a batch of 10, each"),
     Operation("authorize, signed, of a batch of 10, each", 60_000, "PYUSD signed batch 54,545"),
 )
 CREDIT_OPERATIONS = (
@@ -333,6 +334,14 @@ def _escrow_trials(market: Market) -> Trials:
         items = [(tuple(terms), AMOUNT, MAX_FEE_BPS) for terms in delivered]
         return send(operator, "releaseMany", items) // len(items)
 
+    def release_many_signed() -> Cost:
+        items = []
+        for key, changes in enumerate(orders(), start=1):
+            terms = market.authorized(**changes)
+            signed: dict[str, int] = {"nonce": key << 64, "amount": AMOUNT}
+            items.append((tuple(terms), AMOUNT, *market.intent(buyer, "Release", terms, **signed)))
+        return send(relayer, "releaseManyWithSignatures", items) // len(items)
+
     return {
         "authorize, signed": authorize,
         "release with fee": release,
@@ -343,6 +352,7 @@ def _escrow_trials(market: Market) -> Trials:
         "whole purchase: authorize + release": purchase,
         "whole purchase with confirmed delivery": delivered_purchase,
         "release, of a batch of 10, each": release_many,
+        "release, signed, of a batch of 10, each": release_many_signed,
         "authorize, signed, of a batch of 10, each": authorize_many,
     }
 

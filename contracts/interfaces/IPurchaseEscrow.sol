@@ -78,6 +78,16 @@ interface IPurchaseEscrow {
         uint16 feeBps;
     }
 
+    /// @notice One release of a batch that its payer has signed: the arguments of
+    ///         releaseWithSignature.
+    struct SignedRelease {
+        Terms terms;
+        uint256 amount;
+        uint256 nonce;
+        uint256 deadline;
+        bytes signature;
+    }
+
     // ----------------------------------------------------------------- events
 
     /// @notice The only place where the terms are written out in full.
@@ -311,6 +321,14 @@ interface IPurchaseEscrow {
     ///         undo the others.
     /// @return done Per item, whether it was released.
     function releaseMany(Release[] calldata items) external returns (bool[] memory done);
+
+    /// @notice Release several orders, each by its payer's intent; who fails is reported, keeps its
+    ///         nonce and does not undo the others. Anyone may relay.
+    ///         (Calldata that encodes no items at all reverts as a whole.)
+    /// @return done Per item, whether it was released.
+    function releaseManyWithSignatures(
+        SignedRelease[] calldata items
+    ) external returns (bool[] memory done);
 
     // ------------------------------------------------------------------- views
 

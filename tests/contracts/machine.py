@@ -65,7 +65,7 @@ ORDER_STATUS = ["None", "Authorized", "Delivered", "Closed", "Disputed"]
 # What may lower a debt (invariant 10).
 PAYMENTS = {
     "repay", "repayWithAuthorization", "waive", "chargeOff", "release", "releaseWithSignature",
-    "releaseMany", "charge", "resolve",
+    "releaseMany", "releaseManyWithSignatures", "charge", "resolve",
 }  # fmt: skip
 
 
@@ -804,6 +804,40 @@ class Plaza(Driver):
         self._do(by, "escrow", "releaseMany", (items,), lambda: self._each(expects))
         return None
 
+    def release_many_signed(self, r: Random) -> None:
+        if not self.terms:
+            return self.authorize(r)
+        items, expects = [], []
+        for _ in range(r.randint(0, 3)):
+            key = self.order(r, DELIVERED, AUTHORIZED, DISPUTED) or self.pick(r, list(self.terms))
+            order = self.world.orders[key]
+            amount = self.part(r, order.held)
+            # Intents of one key, all made with the nonce that is next now: the first one is used.
+            *intent, signed = self._intent(r, "escrow", order.payer, "Release", (key, amount), 1)
+            items.append((self.terms[key], amount, *intent))
+            expects.append(
+                lambda key=key, amount=amount, signed=signed: self.world.release_signed(
+                    key, amount, signed
+                )
+            )
+            if r.randrange(6) == 0:  # the same one again
+                items.append(items[-1])
+                expects.append(expects[-1])
+        done: list[bool] = []
+
+        def expect() -> list[bool]:
+            done[:] = self._each(expects)
+            return done
+
+        relayer = self.relayer(r)
+        if self._do(relayer, "escrow", "releaseManyWithSignatures", (items,), expect):
+            self.replayable += [
+                Call(relayer, "escrow", "releaseWithSignature", item, single)
+                for item, single, well in zip(items, expects, done, strict=True)
+                if well
+            ]
+        return None
+
     def void(self, r: Random) -> None:
         key = self.order(r, AUTHORIZED, DELIVERED, DISPUTED)
         if key is None:
@@ -1537,6 +1571,7 @@ ACTIONS: dict[str, int] = {
     "deliver": 30,
     "release": 35,
     "release_many": 8,
+    "release_many_signed": 8,
     "void": 10,
     "refund": 12,
     "reclaim": 10,

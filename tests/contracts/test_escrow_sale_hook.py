@@ -7,7 +7,7 @@ from eth_abi import decode
 from eth_utils import function_signature_to_4byte_selector, keccak
 
 from tests.contracts.chain import ZERO_ADDRESS, Reverted
-from tests.contracts.conftest import MEMBER_UNTIL, SELLER
+from tests.contracts.conftest import BUYER, MEMBER_UNTIL, SELLER
 from tests.contracts.escrow import AMOUNT, CLOSED, FOREVER, MAX_FEE_BPS, Market
 
 FEE = AMOUNT * MAX_FEE_BPS // 10_000
@@ -86,6 +86,13 @@ def release(market, terms, by="operator"):
     return market.send(getattr(market.accounts, by), "release", terms, AMOUNT, MAX_FEE_BPS)
 
 
+def signed_release(market, terms, key=0, signer=None):
+    """An item of releaseManyWithSignatures: all of it, by an intent of that key."""
+    signed = {"amount": AMOUNT, "nonce": key << 64}
+    intent = market.intent(signer or market.accounts.buyer, "Release", terms, **signed)
+    return tuple(terms), AMOUNT, *intent
+
+
 # ------------------------------------------------------------------------------ repayment
 
 
@@ -149,6 +156,10 @@ def test_every_way_to_pay_the_seller_tells_the_book(market, accounts):
     terms = market.releasable(orderRef=b"\4" * 32)
     with market.moves(escrow=-AMOUNT, **parts):
         market.send(accounts.stranger, "releaseMany", [(tuple(terms), AMOUNT, MAX_FEE_BPS)])
+    terms = market.authorized(orderRef=b"\5" * 32)
+    with market.moves(escrow=-AMOUNT, **parts):
+        items = [signed_release(market, terms, key=1)]
+        market.send(accounts.stranger, "releaseManyWithSignatures", items)
 
 
 # ----------------------------------------------------------- nothing stops a purchase
@@ -217,6 +228,7 @@ def test_the_book_can_enter_no_operation_while_it_is_told_of_a_sale(market, chai
         "claim": (accounts.seller.address,),
         "expireDispute": (other,),
         "releaseMany": ([(tuple(other), AMOUNT, MAX_FEE_BPS)],),
+        "releaseManyWithSignatures": ([signed_release(market, other)],),
         "authorizeMany": ([],),
     }
     start = chain.snapshot()
@@ -229,18 +241,23 @@ def test_the_book_can_enter_no_operation_while_it_is_told_of_a_sale(market, chai
         chain.revert_to(start)
 
 
-@pytest.mark.parametrize("item", ["releaseBatchItem", "authorizeBatchItem"])
-def test_the_book_cannot_enter_the_items_of_a_batch(market, chain, accounts, item):
+@pytest.mark.parametrize("batch", ["releaseMany", "releaseManyWithSignatures"])
+@pytest.mark.parametrize(
+    "item", ["releaseBatchItem", "releaseSignedBatchItem", "authorizeBatchItem"]
+)
+def test_the_book_cannot_enter_the_items_of_a_batch(market, chain, accounts, item, batch):
     other = market.releasable(orderRef=b"\1" * 32)
     fresh = market.terms(orderRef=b"\2" * 32)
     arguments = {
         "releaseBatchItem": ((tuple(other), AMOUNT, MAX_FEE_BPS), accounts.operator.address),
+        "releaseSignedBatchItem": (signed_release(market, other, key=1),),
         "authorizeBatchItem": ((tuple(fresh), AMOUNT, *market.payment(fresh, AMOUNT)),),
     }[item]
     terms = market.releasable()
     market.book_does(Does.LOOK_AROUND, market.function(item, *arguments))
-    batch = [(tuple(terms), AMOUNT, MAX_FEE_BPS)]
-    market.send(accounts.operator, "releaseMany", batch)
+    plain, signed = (tuple(terms), AMOUNT, MAX_FEE_BPS), signed_release(market, terms)
+    market.send(accounts.operator, batch, [plain if batch == "releaseMany" else signed])
+    assert market.order(terms).status == CLOSED
     answer = chain.call(market.hook.functions.answer())
     assert answer[:4] == function_signature_to_4byte_selector("NotAllowed(address)")
     assert market.order(other).held == AMOUNT
@@ -302,6 +319,78 @@ def test_a_batch_short_of_gas_reports_the_item_and_does_not_starve_the_book(
     assert failed["reason"][:4] == expected
     assert receipt.events(market.escrow, "SaleHookFailed") == []
     assert (market.order(first).held, market.order(second).held) == (0, AMOUNT)
+
+
+def refusals(market, receipt):
+    """(index, selector of the error) of each failed item of a batch."""
+    events = receipt.events(market.escrow, "BatchItemFailed")
+    return [(event["index"], event["reason"][:4]) for event in events]
+
+
+def test_no_amount_of_gas_keeps_the_book_short_of_a_signed_release_in_a_batch(market, chain):
+    """Each item fails, keeping its nonce, or the book had all that it is promised."""
+    market.book_does(Does.NEED_ALL_ITS_GAS)
+    orders = [market.authorized(orderRef=bytes([number]) * 32) for number in range(2)]
+    items = [signed_release(market, terms, key) for key, terms in enumerate(orders)]
+    call = market.function("releaseManyWithSignatures", items)
+    nonces = market.escrow.functions["nonces(address,uint192)"]
+    short = function_signature_to_4byte_selector("InsufficientGas(uint256,uint256)")
+    start, ends = chain.snapshot(), set()
+    for gas in range(340_000, 520_000, 2_500):
+        try:
+            receipt = chain.send(call, by=market.accounts.stranger, gas=gas)
+            assert receipt.events(market.escrow, "SaleHookFailed") == []
+            failed = refusals(market, receipt)
+            assert {reason for _, reason in failed} <= {short}
+            ends.add(tuple(index for index, _ in failed))
+            for key, terms in enumerate(orders):
+                left = AMOUNT if (key, short) in failed else 0
+                used = chain.call(nonces(market.accounts.buyer.address, key)) - (key << 64)
+                assert (market.order(terms).held, used) == (left, int(left == 0))
+        except Reverted as reverted:
+            ends.add(reverted.name or "out of gas")
+        chain.revert_to(start)
+    assert {(0, 1), (1,), ()} <= ends
+
+
+@pytest.fixture
+def wallet(market, chain, accounts, test_contracts):
+    """A contract account (EIP-1271) with coin, whose check takes much gas."""
+    wallet = chain.deploy(test_contracts["SlowWallet"], by=accounts.admin)
+    admit = market.coin.functions.admit(wallet.address, BUYER, MEMBER_UNTIL)
+    chain.send(admit, by=accounts.operator)
+    chain.send(market.coin.functions.transfer(wallet.address, AMOUNT), by=accounts.buyer)
+    return wallet.address
+
+
+def test_a_contract_account_short_of_gas_in_a_batch_is_not_taken_for_one_that_refuses(
+    market, chain, accounts, wallet
+):
+    """A broken book burns what it gets of the first item. The second is done, or is said to have
+    had too little gas (that alone may be tried again as it is); never that its payer refused."""
+    market.book_does(Does.BURN_ALL_GAS)
+    first, second = market.authorized(), market.terms(payer=wallet, orderRef=b"\2" * 32)
+    payment = market.sign(accounts.buyer, AMOUNT, market.hash(second), from_=wallet)
+    market.send(accounts.stranger, "authorizeWithSignature", second, AMOUNT, *payment)
+    items = [signed_release(market, terms) for terms in (first, second)]
+    call = market.function("releaseManyWithSignatures", items)
+    start, ends = chain.snapshot(), []
+    for gas in range(535_000, 1_200_000, 10_000):
+        failed = refusals(market, chain.send(call, by=accounts.stranger, gas=gas))
+        ends.append(dict(failed).get(1, "done"))
+        chain.revert_to(start)
+    short = function_signature_to_4byte_selector("InsufficientGas(uint256,uint256)")
+    assert set(ends) == {short, "done"}
+
+
+def test_without_a_book_a_signed_release_in_a_batch_needs_no_gas_for_it(
+    platform, chain, accounts, coin
+):
+    market = Market(chain, accounts, coin, platform.deploy_escrow())
+    items = [signed_release(market, market.authorized())]
+    call = market.function("releaseManyWithSignatures", items)
+    with market.moves(escrow=-AMOUNT, fee_receiver=FEE, seller=NET):
+        chain.send(call, by=accounts.stranger, gas=150_000)
 
 
 def test_without_a_book_a_release_needs_no_gas_for_it(platform, chain, accounts, coin):

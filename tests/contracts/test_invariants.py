@@ -75,7 +75,7 @@ def test_a_sequence_reaches_what_it_is_meant_to_reach():
     world = plaza()
     world.states.clear()
     world.outcomes.clear()
-    for number in range(10):
+    for number in range(20):
         world.run(random_steps(Random(f"reach {number}"), 120))
     for state in ("line Active", "line in grace", "line Defaulted", "line ChargedOff"):
         assert world.states[state] > 0, state

@@ -468,6 +468,17 @@ class Shop:
         ref = word(f"{purchase.order_hash}/release/{so_far}")
         return self._act(purchase, "release", ref, calldata)
 
+    def confirm(self, purchase: Purchase, amount: int) -> Operation:
+        """The payer's own release: signed, and relayed by the operator."""
+        payer = self.get(Account, purchase.payer_account_id)
+        fields = {"orderHash": purchase.order_hash, "amount": amount}
+        intent = self._intent(payer, "Release", fields)
+        calldata = self.platform.escrow.encode(
+            "releaseWithSignature", purchase.terms, amount, *intent
+        )
+        ref = word(f"{purchase.order_hash}/confirm/{intent[0]}")
+        return self._act(purchase, "release", ref, calldata)
+
     def void(self, purchase: Purchase, amount: int, so_far: int = 0) -> Operation:
         calldata = self.platform.escrow.encode("void", purchase.terms, amount)
         return self._act(purchase, "void", word(f"{purchase.order_hash}/void/{so_far}"), calldata)

@@ -139,10 +139,27 @@ def test_a_batch_put_together_out_of_calldata_is_what_the_codec_encodes(count: i
     assert all(kinds[calls[0][:10]].fits(call[10:]) for call in calls)
     assert kinds[calls[0][:10]].encode(calls) == escrow.encode("releaseMany", released)
 
+    confirmed = [(terms(n), n + 1, n << 64, START, b"\x07" * (65 + 40 * n)) for n in range(count)]
+    calls = [escrow.encode("releaseWithSignature", *item) for item in confirmed]
+    assert all(kinds[calls[0][:10]].fits(call[10:]) for call in calls)
+    together = escrow.encode("releaseManyWithSignatures", confirmed)
+    assert kinds[calls[0][:10]].encode(calls) == together
+
     accounts = [f"0x{n + 1:040x}" for n in range(count)]
     calls = [coin.encode("admit", account, 3, MEMBER_UNTIL) for account in accounts]
     assert len({kinds[calls[0][:10]].shared(call[10:]) for call in calls}) == 1
     assert kinds[calls[0][:10]].encode(calls) == coin.encode("admitMany", accounts, 3, MEMBER_UNTIL)
+
+
+@pytest.mark.parametrize("function", ["authorizeWithSignature", "releaseWithSignature"])
+def test_calldata_laid_out_in_another_way_goes_alone(function: str) -> None:
+    """The signature elsewhere than right behind the words, or nothing there at all."""
+    escrow = ContractCodec("PurchaseEscrow")
+    kind = find_batch_kinds()[escrow.selector(function)]
+    words, signature = [f"{n:064x}" for n in range(14)], [f"{65:064x}", *["07" * 32] * 3]
+    assert kind.fits("".join([*words, f"{15 * 32:064x}", *signature]))
+    assert not kind.fits("".join([*words, f"{16 * 32:064x}", f"{0:064x}", *signature]))
+    assert not kind.fits("".join([*words, f"{15 * 32:064x}"]))
 
 
 def test_a_batch_leaves_most_of_a_block_to_others() -> None:
@@ -218,6 +235,75 @@ async def test_releases_and_admissions_go_together_too(
     assert transactions(shop)[-1][1] == [release.id for release in releases]
     for seller in sellers:
         assert await platform.balance(seller.address) == COIN - COIN * 250 // 10_000
+
+
+async def test_confirmations_of_buyers_go_in_one_transaction(
+    platform: Platform, shop: Shop, worker: Worker
+) -> None:
+    """Of several buyers, of goods delivered or not, in whole or in part; the operator's own
+    releases go in another batch."""
+    buyer, seller = await parties(shop, worker)
+    other = shop.account(BUYER)
+    shop.top_up(other, 100 * COIN)
+    await worker.settle()
+    purchases = [shop.purchase(one, seller, 2 * COIN) for one in [buyer, other] * 4]
+    lone, *together, late, later = purchases
+    for purchase in purchases:
+        shop.authorize(purchase)
+    await worker.settle()
+    for purchase in (*together[:2], late, later):
+        shop.deliver(purchase)
+    await worker.settle()
+    await platform.engine.set_time(await platform.engine.now() + DISPUTE_WINDOW)
+    single = shop.confirm(lone, 2 * COIN)
+    await worker.settle()
+
+    amounts = [COIN, 2 * COIN, 2 * COIN, COIN, 2 * COIN]
+    confirmed = [
+        shop.confirm(purchase, amount) for purchase, amount in zip(together, amounts, strict=True)
+    ]
+    released = [shop.release(purchase, 2 * COIN) for purchase in (late, later)]
+    assert await worker.submitter.round() == 7
+    await worker.settle()
+    assert statuses(shop, [*confirmed, *released]) == [DONE] * 7
+    (alone, carried), (batch, items), (_, others) = transactions(shop)[-3:]
+    assert carried == [single.id]
+    assert items == [operation.id for operation in confirmed]
+    assert others == [operation.id for operation in released]
+    assert batch.succeeded
+    assert await gas_used(platform, batch) < 4 * await gas_used(platform, alone)
+    for purchase, amount in zip(together, amounts, strict=True):
+        order = shop.get(EscrowOrder, purchase.order_hash)
+        assert (order.held, order.released) == (2 * COIN - amount, amount)
+    told = shop.store.read_now(
+        lambda session: session.execute(
+            select(Event.resource_id, Event.data).where(Event.type == "purchase.released")
+        ).all()
+    )
+    by_batch = [(id_, data["amount"]) for id_, data in told if data["tx_hash"] == batch.tx_hash]
+    assert by_batch == [
+        (purchase.id, str(amount)) for purchase, amount in zip(together, amounts, strict=True)
+    ]
+    sold = 2 * COIN + sum(amounts) + 4 * COIN
+    assert await platform.balance(seller.address) == sold - sold * 250 // 10_000
+
+
+async def test_two_confirmations_of_one_purchase_follow_one_another(
+    shop: Shop, worker: Worker
+) -> None:
+    buyer, seller = await parties(shop, worker)
+    purchases = [shop.purchase(buyer, seller, 2 * COIN) for _ in range(2)]
+    for purchase in purchases:
+        shop.authorize(purchase)
+    await worker.settle()
+    first, second = purchases
+    operations = [shop.confirm(one, COIN) for one in (first, second, first, second)]
+    await worker.settle()
+    assert statuses(shop, operations) == [DONE] * 4
+    ids = [operation.id for operation in operations]
+    assert [carried for _, carried in transactions(shop)[-2:]] == [ids[:2], ids[2:]]
+    for purchase in purchases:
+        assert shop.get(Purchase, purchase.id).status == PurchaseStatus.RELEASED
 
 
 async def test_a_batch_is_no_larger_than_a_share_of_a_block_permits(
@@ -313,6 +399,38 @@ async def test_an_item_that_fails_in_its_block_fails_alone_and_with_its_reason(
     assert chain_tx.tx_hash in (events[0].cause or "")
 
 
+async def test_a_confirmation_that_fails_in_its_block_fails_alone_and_pays_nobody(
+    platform: Platform, shop: Shop, worker: Worker
+) -> None:
+    """A buyer cancels what it has signed while the batch is on its way."""
+    buyer, seller = await parties(shop, worker)
+    fickle = shop.account(BUYER)
+    shop.top_up(fickle, 10 * COIN)
+    await worker.settle()
+    purchases = [shop.purchase(one, seller, COIN) for one in (buyer, fickle, buyer)]
+    for purchase in purchases:
+        shop.authorize(purchase)
+    await worker.settle()
+    await worker.submitter.release_leases()
+    silent = await platform.worker(broadcast=nobody_hears)
+    operations = [shop.confirm(purchase, COIN) for purchase in purchases]
+    assert await silent.submitter.round() == 3
+    nonce = int(operations[1].calldata[10 + 12 * 64 : 10 + 13 * 64], 16)
+    cancel = platform.escrow.encode("cancelIntents", nonce >> 64)
+    await platform.send(shop.signer(fickle), platform.escrow_address, cancel)
+    await silent.submitter.release_leases()
+    await worker.settle()
+
+    assert statuses(shop, operations) == [DONE, FAILED, DONE]
+    failed = shop.get(Operation, operations[1].id)
+    assert (failed.error_code, failed.alone) == ("InvalidAccountNonce", False)
+    assert transactions(shop)[-1][1] == [operation.id for operation in operations]
+    purchase = shop.get(Purchase, purchases[1].id)
+    assert (purchase.status, purchase.error) == (PurchaseStatus.AUTHORIZED, failed.error)
+    assert shop.get(EscrowOrder, purchase.order_hash).held == COIN
+    assert await platform.balance(seller.address) == 2 * (COIN - COIN * 250 // 10_000)
+
+
 async def test_admissions_that_fail_together_are_asked_for_one_by_one(governed: Platform) -> None:
     platform, shop = governed, Shop(governed)
     silent = await platform.worker(broadcast=nobody_hears)
@@ -377,6 +495,31 @@ async def test_a_batch_without_the_gas_it_was_simulated_with_costs_its_operation
     alone = [operation.id for operation in operations if shop.get(Operation, operation.id).alone]
     assert alone
     assert [carried for _, carried in transactions(shop)][-len(alone) :] == [[one] for one in alone]
+
+
+async def test_confirmations_left_too_little_gas_for_the_credit_book_go_alone(
+    platform: Platform, shop: Shop, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buyer, seller = await parties(shop, worker)
+    purchases = [shop.purchase(buyer, seller, COIN) for _ in range(6)]
+    for purchase in purchases:
+        shop.authorize(purchase)
+    await worker.settle()
+    operations = [shop.confirm(purchase, COIN) for purchase in purchases]
+    sign = worker.submitter._sign
+
+    def sign_with_less(calls: Any, *more: Any) -> Any:
+        return sign([dataclasses.replace(call, gas=600_000) for call in calls], *more)
+
+    monkeypatch.setattr(worker.submitter, "_sign", sign_with_less)
+    assert await worker.submitter.round() == 6
+    monkeypatch.undo()
+    await worker.settle()
+    assert statuses(shop, operations) == [DONE] * 6
+    alone = [operation.id for operation in operations if shop.get(Operation, operation.id).alone]
+    assert 0 < len(alone) < 6
+    assert [carried for _, carried in transactions(shop)][-len(alone) :] == [[one] for one in alone]
+    assert await platform.balance(seller.address) == 6 * (COIN - COIN * 250 // 10_000)
 
 
 # ------------------------------------------------------------------------ crashes and strangers
@@ -534,6 +677,43 @@ async def test_after_a_rollback_either_transaction_of_a_split_operation_may_do_i
     assert attempts(shop) == stored
     assert await platform.balance(buyer.address) == 98 * COIN
     assert await platform.balance(burner.address) == 9 * COIN
+
+
+@pytest.mark.anvil
+@pytest.mark.skipif(find_anvil() is None, reason="no anvil binary: run `make setup`")
+async def test_a_wallet_that_burns_the_gas_of_a_batch_stops_no_confirmation_of_others(
+    anvil_platform: Platform,
+) -> None:
+    """Nor is another wallet, short of gas for it, said to have refused its signature."""
+    platform, shop = anvil_platform, Shop(anvil_platform)
+    first = await platform.worker()
+    buyer, seller = await parties(shop, first)
+    burner, wallet = shop.account(BUYER), shop.account(BUYER)
+    for account in (burner, wallet):
+        shop.top_up(account, 10 * COIN)
+    await first.settle()
+    purchases = [shop.purchase(one, seller, COIN) for one in (burner, wallet, buyer)]
+    for purchase in purchases:
+        shop.authorize(purchase)
+    await first.settle()
+    await first.submitter.release_leases()
+    silent = await platform.worker(broadcast=nobody_hears)
+    rpc = platform.engine.rpc
+    for account in (burner, wallet):
+        await rpc.call("anvil_setCode", account.address, TAKES_ANY_SIGNATURE)
+    operations = [shop.confirm(purchase, COIN) for purchase in purchases]
+    assert await silent.submitter.round() == 3
+    await silent.submitter.release_leases()
+    await rpc.call("anvil_setCode", burner.address, BURNS_ALL_GAS)
+    worker = await platform.worker()
+    await worker.settle()
+
+    assert statuses(shop, operations) == [FAILED, DONE, DONE]
+    assert shop.get(Operation, operations[0].id).error_code == "InvalidIntentSignature"
+    ids = [operation.id for operation in operations]
+    assert [carried for _, carried in transactions(shop)[-3:]] == [ids, ids[1:2], ids[2:]]
+    assert shop.get(EscrowOrder, purchases[0].order_hash).held == COIN
+    assert await platform.balance(seller.address) == 2 * (COIN - COIN * 250 // 10_000)
 
 
 async def _until_all_mined(shop: Shop, worker: Worker) -> None:
