@@ -128,9 +128,10 @@ def find_batch_kinds() -> dict[str, BatchKind]:
             shared=_share_nothing,
             join=_join_static,
         ),
-        # As a release, and its own part is larger: a nonce, and a look at the signature. The escrow
-        # wants the 310,000 before it looks, too. So the spare gas is for the last item, and beside
-        # that for wallets that check by themselves; one that is still short of gas goes alone.
+        # As a release, with up to 135,000 of its own: a nonce and the signature, and three parties
+        # whose coin has to wait for them. The escrow wants the 310,000 before it looks at the
+        # signature, too; the spare gas is for that of the last item, and as much again for members'
+        # smart-contract wallets. One that is short of it nevertheless goes alone.
         escrow.selector("releaseWithSignature"): BatchKind(
             escrow.selector("releaseManyWithSignatures"),
             item_gas=450_000,
