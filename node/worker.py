@@ -44,7 +44,7 @@ LONGEST_PAUSE = 0.1
 LONGEST_DEADLINES_PAUSE = 1.0
 LONGEST_REQUESTS_PAUSE = 0.25
 LONGEST_OUTBOX_PAUSE = 0.025  # nobody wakes the outbox: the bridge may be another process
-REST = 0.025  # between two rounds that had something to do: what comes meanwhile shares the next
+REST = 0.05  # between two rounds that had something to do: what comes meanwhile shares the next
 FIRST_BACKOFF = 0.2
 LONGEST_BACKOFF = 5.0
 

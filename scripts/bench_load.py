@@ -36,7 +36,7 @@ from scripts.bench_replay import count_transactions, cpu_seconds, wait_for_node
 
 STOP_SECONDS = 120
 SETTLE_SECONDS = 120  # for what was asked for to come about, after the last request
-FEED_SECONDS = 0.025
+FEED_SECONDS = 0.1
 FEED_PAGE = 1000
 TOP_UP = 10**12  # atomic units
 PRICE = 1_000_000
