@@ -134,6 +134,8 @@ def create_app(
         version=version("plaza"),
         lifespan=lifespan,
         redirect_slashes=False,
+        # Ours are /metrics and the log; looking for another provider costs each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         generate_unique_id_function=openapi.name_operation,
     )
     app.state.context = context
