@@ -194,8 +194,9 @@ class _Split(NamedTuple):
 
 
 _SPLIT = _Split()
-# Of an item that its batch left too little gas. One that ran out of it has no reason at all.
-_SHORT_OF_GAS = ("InsufficientGas",)
+# Of an item that its batch left too little gas. One that ran out of it has no reason at all; and to
+# the coin, a contract account that could not look at its signature is one that does not know it.
+_SHORT_OF_GAS = ("InsufficientGas", "InvalidSignature")
 
 
 def apply_blocks(

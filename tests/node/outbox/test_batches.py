@@ -716,6 +716,43 @@ async def test_a_wallet_that_burns_the_gas_of_a_batch_stops_no_confirmation_of_o
     assert await platform.balance(seller.address) == 2 * (COIN - COIN * 250 // 10_000)
 
 
+@pytest.mark.anvil
+@pytest.mark.skipif(find_anvil() is None, reason="no anvil binary: run `make setup`")
+async def test_a_wallet_that_burns_the_gas_of_a_batch_stops_no_payment_by_another_wallet(
+    anvil_platform: Platform,
+) -> None:
+    """What is left does not do for that one's look at its signature: the payment goes alone."""
+    platform, shop = anvil_platform, Shop(anvil_platform)
+    first = await platform.worker()
+    buyer, seller = await parties(shop, first)
+    burner, wallet = shop.account(BUYER), shop.account(BUYER)
+    for account in (burner, wallet):
+        shop.top_up(account, 10 * COIN)
+    await first.settle()
+    await first.submitter.release_leases()
+    silent = await platform.worker(broadcast=nobody_hears)
+    rpc = platform.engine.rpc
+    for account in (burner, wallet):
+        await rpc.call("anvil_setCode", account.address, TAKES_ANY_SIGNATURE)
+    purchases = [shop.purchase(one, seller, COIN) for one in (burner, wallet, buyer)]
+    operations = []
+    for purchase in purchases[:2]:  # not by a key, so that the wallet is asked
+        signed = (purchase.terms, COIN, 0, MEMBER_UNTIL, b"\x01" * 65)
+        calldata = platform.escrow.encode("authorizeWithSignature", *signed)
+        operations.append(shop._act(purchase, "authorize", purchase.order_hash, calldata))
+    operations.append(shop.authorize(purchases[2]))
+    assert await silent.submitter.round() == 3
+    await silent.submitter.release_leases()
+    await rpc.call("anvil_setCode", burner.address, BURNS_ALL_GAS)
+    worker = await platform.worker()
+    await worker.settle()
+
+    assert statuses(shop, operations) == [FAILED, DONE, DONE]
+    assert shop.get(Operation, operations[0].id).error_code == "InvalidSignature"
+    assert await platform.balance(burner.address) == 10 * COIN
+    assert [shop.get(EscrowOrder, one.order_hash).held for one in purchases[1:]] == [COIN, COIN]
+
+
 async def _until_all_mined(shop: Shop, worker: Worker) -> None:
     """An operation may be done while another transaction of it is still on its way."""
     for _ in range(200):
