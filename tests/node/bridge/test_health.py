@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from sqlalchemy import event, update
+from sqlalchemy.orm import Session
 
 from node.store import Store
 from node.store.models import WorkerStatus
@@ -51,32 +53,43 @@ async def test_it_is_not_ready_while_the_worker_is_in_trouble(
 
 
 @contextmanager
-def held(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def held(desk: Desk) -> Iterator[None]:
     """The writers' lock of the database, in somebody else's hands; it is waited for 0.1 s."""
-    if not desk.store.is_sqlite:
-        monkeypatch.setattr("node.store._BUSY_MILLISECONDS", 100)
-        other = Store(desk.settings.store_url)
-        with other._writer.begin():
+
+    def wait_briefly(connection: Any, *_: Any) -> None:
+        wait = "PRAGMA busy_timeout=100" if desk.store.is_sqlite else "SET lock_timeout = 100"
+        connection.execute(wait)
+
+    event.listen(desk.store._writer, "checkout", wait_briefly)
+    if desk.store.is_sqlite:
+        holder = sqlite3.connect(desk.settings.data / "plaza.db", isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        try:
             yield
-        other.close()
+        finally:
+            holder.close()
         return
+    other = Store(desk.settings.store_url)
+    holding, done = threading.Event(), threading.Event()
 
-    def set_timeout(connection: Any, *_: Any) -> None:
-        connection.execute("PRAGMA busy_timeout=100")
+    def hold(_: Session) -> None:
+        holding.set()
+        done.wait(timeout=30)
 
-    event.listen(desk.store._writer, "checkout", set_timeout)
-    holder = sqlite3.connect(desk.settings.data / "plaza.db", isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    yield
-    holder.execute("ROLLBACK")
-    holder.close()
+    thread = threading.Thread(target=other.write_now, args=(hold,))
+    thread.start()
+    assert holding.wait(timeout=10)
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        other.close()
 
 
-async def test_a_database_held_by_another_is_busy_not_broken(
-    desk: Desk, shop: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_database_held_by_another_is_busy_not_broken(desk: Desk, shop: Client) -> None:
     assert (await shop.get("/v1/accounts")).status_code == 200  # the key is remembered
-    with held(desk, monkeypatch):
+    with held(desk):
         answer = await shop.post("/v1/accounts", {"kinds": ["buyer"]}, key="k1")
         assert (answer.status_code, answer.json()["code"]) == (503, "database_busy")
         assert answer.json()["retryable"] is True
