@@ -40,12 +40,15 @@ from node.bridge.values import (
 )
 from node.store import models
 from node.store.models import AccountStatus
+from node.store.prepared import Prepared
 
 router = APIRouter(prefix="/accounts", tags=["accounts"])
 
 _ACCOUNTS = table(models.Account)
-_FIND_PAIR = owned(models.Account, bindparam("its_merchant")).where(
-    or_(_ACCOUNTS.c.id == bindparam("its_payer"), _ACCOUNTS.c.id == bindparam("its_payee"))
+_FIND_PAIR = Prepared(
+    owned(models.Account, bindparam("its_merchant")).where(
+        or_(_ACCOUNTS.c.id == bindparam("its_payer"), _ACCOUNTS.c.id == bindparam("its_payee"))
+    )
 )
 
 
@@ -350,7 +353,7 @@ def find_active_pair(
         Problem: not_found, account_not_active.
     """
     which = {"its_merchant": merchant_id, "its_payer": payer, "its_payee": payee}
-    found = {row.id: row for row in session.execute(_FIND_PAIR, which)}
+    found = {row.id: row for row in _FIND_PAIR.run(session, which)}
     pair = []
     for param, account_id in (("payer", payer), ("payee", payee)):
         account = found.get(account_id)

@@ -11,18 +11,21 @@ from node.bridge.operations import is_unsettled
 from node.bridge.problems import Problem
 from node.bridge.rows import table
 from node.store import models
+from node.store.prepared import Prepared
 
 _MEMBERS, _OPERATIONS = table(models.Member), table(models.Operation)
 _ORDERS = table(models.EscrowOrder)
 # Added up here, not in SQL: SQLite's own sums end at 64 bits.
-_BALANCE_AND_DEBITS = union_all(
-    select(_MEMBERS.c.balance.label("amount"), literal(1).label("sign")).where(
-        _MEMBERS.c.address == bindparam("its_address")
-    ),
-    select(_OPERATIONS.c.debit_amount, literal(-1)).where(
-        _OPERATIONS.c.debit_address == bindparam("its_address"),
-        is_unsettled(_OPERATIONS.c.status),
-    ),
+_BALANCE_AND_DEBITS = Prepared(
+    union_all(
+        select(_MEMBERS.c.balance.label("amount"), literal(1).label("sign")).where(
+            _MEMBERS.c.address == bindparam("its_address")
+        ),
+        select(_OPERATIONS.c.debit_amount, literal(-1)).where(
+            _OPERATIONS.c.debit_address == bindparam("its_address"),
+            is_unsettled(_OPERATIONS.c.status),
+        ),
+    )
 )
 _UNSETTLED_CREDITS = select(_OPERATIONS.c.credit_amount).where(
     _OPERATIONS.c.credit_address == bindparam("its_address"), is_unsettled(_OPERATIONS.c.status)
@@ -48,7 +51,7 @@ class Funds(NamedTuple):
 
 
 def available(session: Session, address: str) -> int:
-    rows = session.execute(_BALANCE_AND_DEBITS, {"its_address": address})
+    rows = _BALANCE_AND_DEBITS.run(session, {"its_address": address})
     return sum(row.sign * row.amount for row in rows)
 
 

@@ -29,9 +29,12 @@ from node.bridge.values import Input, Output
 from node.bridge.waiting import last_seq, wait_seconds
 from node.failpoints import reach
 from node.store.models import IdempotencyKey
+from node.store.prepared import Prepared
 
-_FIND_KEY = owned(IdempotencyKey, bindparam("its_merchant")).where(
-    table(IdempotencyKey).c.key == bindparam("its_key")
+_FIND_KEY = Prepared(
+    owned(IdempotencyKey, bindparam("its_merchant")).where(
+        table(IdempotencyKey).c.key == bindparam("its_key")
+    )
 )
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -134,9 +137,8 @@ class Command:
         )
 
     def _known(self, session: Session, request_hash: str) -> Outcome | None:
-        row = session.execute(
-            _FIND_KEY, {"its_merchant": self.caller.merchant_id, "its_key": self.key}
-        ).one_or_none()
+        which = {"its_merchant": self.caller.merchant_id, "its_key": self.key}
+        row = _FIND_KEY.one_or_none(session, which)
         if row is None:
             return None
         if row.request_hash != request_hash:

@@ -23,6 +23,7 @@ from node.bridge.values import Output, Page, Time
 from node.chain.words import encode
 from node.store import models
 from node.store.models import OperationStatus
+from node.store.prepared import Prepared
 
 router = APIRouter(prefix="/operations", tags=["operations"])
 
@@ -36,13 +37,17 @@ def is_unsettled(status: ColumnElement[str]) -> ColumnElement[bool]:
 
 
 _OPERATIONS = table(models.Operation)
-_LAST_ATTEMPT = select(func.max(_OPERATIONS.c.attempt)).where(
-    _OPERATIONS.c.kind == bindparam("its_kind"), _OPERATIONS.c.ref == bindparam("its_ref")
+_LAST_ATTEMPT = Prepared(
+    select(func.max(_OPERATIONS.c.attempt).label("attempt")).where(
+        _OPERATIONS.c.kind == bindparam("its_kind"), _OPERATIONS.c.ref == bindparam("its_ref")
+    )
 )
-_UNSETTLED_OF = select(_OPERATIONS.c.id, _OPERATIONS.c.kind, _OPERATIONS.c.status).where(
-    _OPERATIONS.c.resource_type == bindparam("its_type"),
-    _OPERATIONS.c.resource_id == bindparam("its_id"),
-    is_unsettled(_OPERATIONS.c.status),
+_UNSETTLED_OF = Prepared(
+    select(_OPERATIONS.c.id, _OPERATIONS.c.kind, _OPERATIONS.c.status).where(
+        _OPERATIONS.c.resource_type == bindparam("its_type"),
+        _OPERATIONS.c.resource_id == bindparam("its_id"),
+        is_unsettled(_OPERATIONS.c.status),
+    )
 )
 
 
@@ -180,7 +185,7 @@ def queue(
     operation_id = context.ids.new("op")
     now = context.wall_now()
     which = {"its_kind": call.kind, "its_ref": call.ref}
-    earlier = 0 if is_first else session.scalar(_LAST_ATTEMPT, which) or 0
+    earlier = 0 if is_first else _LAST_ATTEMPT.run(session, which)[0].attempt or 0
     debit_address, debit_amount = call.debit or (None, 0)
     credit_address, credit_amount = call.credit or (None, 0)
     add(
@@ -211,7 +216,7 @@ def queue(
 def unsettled(session: Session, resource_type: str, resource_id: str) -> list[Row[Any]]:
     """The operations of a resource (id, kind, status) that may still take effect."""
     which = {"its_type": resource_type, "its_id": resource_id}
-    return list(session.execute(_UNSETTLED_OF, which))
+    return _UNSETTLED_OF.run(session, which)
 
 
 def refuse_if_pending(session: Session, kind: str, resource_id: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 from sqlalchemy import bindparam, select
-from sqlalchemy.engine import Result, Row
+from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
@@ -52,6 +52,7 @@ from node.keys import operator_name
 from node.settings import DAY
 from node.store import models
 from node.store.models import DisputeState, OperationStatus, PurchaseStatus
+from node.store.prepared import Prepared
 
 router = APIRouter(prefix="/purchases", tags=["purchases"])
 
@@ -60,8 +61,10 @@ _MAX_SECONDS = 100 * 365 * DAY
 _PURCHASES, _ORDERS = table(models.Purchase), table(models.EscrowOrder)
 _OF_ORDER = ("held", "released", "fee", "repayment", "refunded", "voided", "reclaimed")
 _NO_ORDER = dict.fromkeys((*_OF_ORDER, "dispute_deadline", "dispute"))
-_FIND_ORDER = owned(models.Purchase, bindparam("its_merchant")).where(
-    _PURCHASES.c.order_id == bindparam("its_order")
+_FIND_ORDER = Prepared(
+    owned(models.Purchase, bindparam("its_merchant")).where(
+        _PURCHASES.c.order_id == bindparam("its_order")
+    )
 )
 # A purchase and its escrow order in one row; the order's columns are None while there is none.
 _WITH_ORDER = select(
@@ -70,8 +73,9 @@ _WITH_ORDER = select(
     _ORDERS.c.dispute,
     *(_ORDERS.c[name] for name in _OF_ORDER),
 ).outerjoin(_ORDERS, _ORDERS.c.order_hash == _PURCHASES.c.order_hash)
-_FIND = _WITH_ORDER.where(_PURCHASES.c.id == bindparam("its_id"))
-_FIND_OWN = _FIND.where(_PURCHASES.c.merchant_id == bindparam("its_merchant"))
+_BY_ID = _WITH_ORDER.where(_PURCHASES.c.id == bindparam("its_id"))
+_FIND = Prepared(_BY_ID)
+_FIND_OWN = Prepared(_BY_ID.where(_PURCHASES.c.merchant_id == bindparam("its_merchant")))
 
 # ---------------------------------------------------------------------------------- schemas
 
@@ -910,9 +914,8 @@ def part(asked: int | None, limit: int, what: str, param: str = "amount") -> int
 
 
 def _refuse_taken_order(session: Session, merchant_id: str, order_id: str) -> None:
-    taken = session.execute(
-        _FIND_ORDER, {"its_merchant": merchant_id, "its_order": order_id}
-    ).one_or_none()
+    which = {"its_merchant": merchant_id, "its_order": order_id}
+    taken = _FIND_ORDER.one_or_none(session, which)
     if taken is not None:
         raise Problem(
             "order_id_taken",
@@ -964,7 +967,7 @@ def find_purchase(session: Session, merchant_id: str, purchase_id: str) -> Row[A
         Problem: not_found.
     """
     which = {"its_id": purchase_id, "its_merchant": merchant_id}
-    return _one(session.execute(_FIND_OWN, which), purchase_id)
+    return _found(_FIND_OWN.one_or_none(session, which), purchase_id)
 
 
 def find_public_purchase(session: Session, purchase_id: str) -> Row[Any]:
@@ -973,11 +976,10 @@ def find_public_purchase(session: Session, purchase_id: str) -> Row[Any]:
     Raises:
         Problem: not_found.
     """
-    return _one(session.execute(_FIND, {"its_id": purchase_id}), purchase_id)
+    return _found(_FIND.one_or_none(session, {"its_id": purchase_id}), purchase_id)
 
 
-def _one(result: Result[Any], purchase_id: str) -> Row[Any]:
-    row = result.one_or_none()
+def _found(row: Row[Any] | None, purchase_id: str) -> Row[Any]:
     if row is None:
         raise not_found("purchase", purchase_id, "id")
     return row
