@@ -17,6 +17,7 @@ from node.index.credit_line import BPS, Line
 from node.settings import DAY
 from node.store import models
 from node.store.models import LineStatus, MoveStatus
+from node.store.prepared import Prepared
 
 CreditMove = (
     type[models.Draw]
@@ -40,17 +41,18 @@ _HOLDS = table(models.LineHold)
 _FIND_HOLD = select(_HOLDS).where(_HOLDS.c.account_id == bindparam("its_account"))
 _OFFERS = table(models.CreditOffer)
 _OFFERED_BY = select(_OFFERS.c.merchant_id).where(_OFFERS.c.offer_hash == bindparam("its_offer"))
-_FIND_LINE = select(_LINES).where(_LINES.c.seller == bindparam("its_seller"))
+_FIND_LINE = Prepared(select(_LINES).where(_LINES.c.seller == bindparam("its_seller")))
 
 
 def find_line(session: Session, seller: str) -> Row[Any] | None:
     """A seller's line as of its newest log."""
-    return session.execute(_FIND_LINE, {"its_seller": seller}).one_or_none()
+    row: Row[Any] | None = _FIND_LINE.one_or_none(session, {"its_seller": seller})
+    return row
 
 
 def line_now(row: Row[Any], now: int) -> Line:
     """The line of a row, brought to a time that is not before its newest log."""
-    line = line_of(dict(row._mapping))
+    line = line_of(row._asdict())
     line.advance(now)
     return line
 

@@ -155,26 +155,27 @@ class _Session(Session):
     def execute(self, statement: Executable, params: Any = None, **options: Any) -> Any:
         if options or _is_of_orm(statement):
             return super().execute(statement, params, **options)
-        return (self._its_connection or self._connect()).execute(statement, params)
+        return self.connection().execute(statement, params)
 
     def scalar(self, statement: Executable, params: Any = None, **options: Any) -> Any:
         if options or _is_of_orm(statement):
             return super().scalar(statement, params, **options)
-        return (self._its_connection or self._connect()).execute(statement, params).scalar()
+        return self.connection().execute(statement, params).scalar()
 
     def scalars(self, statement: Executable, params: Any = None, **options: Any) -> Any:
         if options or _is_of_orm(statement):
             return super().scalars(statement, params, **options)
-        return (self._its_connection or self._connect()).execute(statement, params).scalars()
+        return self.connection().execute(statement, params).scalars()
+
+    def connection(self, *arguments: Any, **options: Any) -> Connection:
+        if self._its_connection is None or arguments or options:
+            self._its_connection = super().connection(*arguments, **options)
+        return self._its_connection
 
     def begin_nested(self) -> SessionTransaction:
         savepoint = super().begin_nested()
-        self.connection()  # makes it now: else the first statement of the ORM would
+        super().connection()  # makes it now: else the first statement of the ORM would
         return savepoint
-
-    def _connect(self) -> Connection:
-        self._its_connection = self.connection()
-        return self._its_connection
 
 
 def _is_of_orm(statement: Executable) -> bool:
