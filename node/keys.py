@@ -219,11 +219,7 @@ class SealedSeed:
             SeedError: the file exists (it is never overwritten), or the entropy is not 32 bytes.
         """
         opened = cls(entropy)
-        keyfile = create_keyfile_json(
-            entropy, passphrase.encode(), kdf="scrypt", iterations=scrypt_n
-        )
-        del keyfile["address"]  # of the seed taken as a key, which it is not
-        _create_private(path, orjson.dumps(keyfile, option=orjson.OPT_INDENT_2))
+        _create_private(path, _encrypt(entropy, passphrase, scrypt_n))
         return opened
 
     @classmethod
@@ -233,23 +229,29 @@ class SealedSeed:
         Raises:
             SeedError: there is no file, it is not a sealed seed, or the passphrase is wrong.
         """
+        return cls(_decrypt(path, passphrase))
+
+    @staticmethod
+    def reseal(
+        path: Path, passphrase: str, new_passphrase: str, *, scrypt_n: int = SCRYPT_N
+    ) -> None:
+        """Seal the seed of a file with another passphrase; all keys stay what they are.
+
+        The file is replaced whole or not at all. Copies of the old one still open with the old
+        passphrase.
+
+        Raises:
+            SeedError: as `open` does; the file is as it was.
+        """
+        seed = _decrypt(path, passphrase)
+        resealed = _write_private(path, _encrypt(seed, new_passphrase, scrypt_n))
         try:
-            keyfile = orjson.loads(path.read_bytes())
-        except FileNotFoundError:
-            raise SeedError(f"there is no sealed seed at {path}") from None
-        except (OSError, ValueError) as error:
-            raise SeedError(f"the sealed seed {path} cannot be read: {error}") from error
-        try:
-            seed = decode_keyfile_json(keyfile, passphrase.encode())
-        except ValueError as error:
-            if "MAC" in str(error):
-                raise SeedError(
-                    f"the passphrase of {path} is wrong, or the file was changed"
-                ) from None
-            raise SeedError(f"{path} is not a sealed seed: {error}") from error
-        except (KeyError, TypeError, AttributeError, NotImplementedError) as error:
-            raise SeedError(f"{path} is not a sealed seed: {error!r}") from error
-        return cls(seed)
+            if _decrypt(resealed, new_passphrase) != seed:
+                raise SeedError(f"the seed of {path} was not sealed anew: it would not open again")
+            os.replace(resealed, path)
+        finally:
+            resealed.unlink(missing_ok=True)
+        _sync_folder(path.parent)
 
     def platform(self, name: str) -> LocalSigner:
         """Return a signer of the platform.
@@ -332,9 +334,44 @@ def _derive_child(branch: tuple[bytes, bytes], index: int) -> LocalSigner:
     return LocalSigner(key)
 
 
+def _encrypt(seed: bytes, passphrase: str, scrypt_n: int) -> bytes:
+    keyfile = create_keyfile_json(seed, passphrase.encode(), kdf="scrypt", iterations=scrypt_n)
+    del keyfile["address"]  # of the seed taken as a key, which it is not
+    return orjson.dumps(keyfile, option=orjson.OPT_INDENT_2)
+
+
+def _decrypt(path: Path, passphrase: str) -> bytes:
+    try:
+        keyfile = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise SeedError(f"there is no sealed seed at {path}") from None
+    except (OSError, ValueError) as error:
+        raise SeedError(f"the sealed seed {path} cannot be read: {error}") from error
+    try:
+        return bytes(decode_keyfile_json(keyfile, passphrase.encode()))
+    except ValueError as error:
+        if "MAC" in str(error):
+            raise SeedError(f"the passphrase of {path} is wrong, or the file was changed") from None
+        raise SeedError(f"{path} is not a sealed seed: {error}") from error
+    except (KeyError, TypeError, AttributeError, NotImplementedError) as error:
+        raise SeedError(f"{path} is not a sealed seed: {error!r}") from error
+
+
 def _create_private(path: Path, content: bytes) -> None:
     """Create a file for its owner's eyes, whole or not at all, never over another."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _write_private(path, content)
+    try:
+        os.link(temporary, path)  # unlike a rename, refuses where a file stands
+    except FileExistsError:
+        raise SeedError(f"{path} exists already and is never overwritten") from None
+    finally:
+        temporary.unlink()
+    _sync_folder(path.parent)
+
+
+def _write_private(path: Path, content: bytes) -> Path:
+    """Write a file for its owner's eyes beside `path`, as it will be there after a power cut."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -342,11 +379,20 @@ def _create_private(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.link(temporary, path)  # unlike a rename, refuses where a file stands
-    except FileExistsError:
-        raise SeedError(f"{path} exists already and is never overwritten") from None
-    finally:
+    except BaseException:
         temporary.unlink()
+        raise
+    return temporary
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk, too: a seed that only its file's bytes outlived is lost
+    just the same."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _bytes(value: str | bytes, lengths: tuple[int, ...] | None = None) -> bytes:

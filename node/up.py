@@ -61,21 +61,43 @@ class RunningNode(BaseModel):
         return None
 
 
+def passphrase_file_of(settings: Settings) -> Path:
+    return settings.passphrase_file or settings.data / "passphrase"
+
+
+def read_passphrase(path: Path) -> str:
+    """
+    Raises:
+        UpError: the file cannot be read, or nothing is in it.
+    """
+    try:
+        passphrase = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UpError(f"the seed's passphrase cannot be read: {error}") from error
+    if not passphrase:
+        raise UpError(f"the seed's passphrase cannot be read: {path} is empty")
+    return passphrase
+
+
+def make_passphrase(path: Path) -> None:
+    """Write 256 random bits into a new file for its owner's eyes."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(32) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def open_seed(settings: Settings) -> SealedSeed:
     """Open the sealed seed of the data folder, or make one with a new passphrase at first start."""
     path = settings.data / "seed.json"
-    passphrase_file = settings.passphrase_file or settings.data / "passphrase"
+    passphrase_file = passphrase_file_of(settings)
     if not path.exists() and not passphrase_file.exists() and settings.passphrase_file is None:
         # Convenience of one machine: whoever operates for real names a file outside the data
         # folder, so that a copy of the folder is worth nothing.
         settings.data.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(passphrase_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
-    try:
-        passphrase = passphrase_file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise UpError(f"the seed's passphrase cannot be read: {error}") from error
+        make_passphrase(passphrase_file)
+    passphrase = read_passphrase(passphrase_file)
     if path.exists():
         return SealedSeed.open(path, passphrase)
     return SealedSeed.create(path, passphrase, secrets.token_bytes(32))

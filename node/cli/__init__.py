@@ -9,6 +9,7 @@ from node.cli.bridge import bridge
 from node.cli.conformance import conformance
 from node.cli.deploy import deploy
 from node.cli.govern import govern
+from node.cli.passphrase import passphrase
 from node.cli.reconcile import reconcile
 from node.cli.replay import replay
 from node.cli.roles import roles
@@ -41,6 +42,7 @@ for command in (
     roles,
     govern,
     api_key,
+    passphrase,
     status,
     reconcile,
     replay,

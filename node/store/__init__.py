@@ -209,7 +209,8 @@ class _FileLock(AbstractContextManager[None]):
 def migrate(url: str, to: str = "head") -> None:
     """Bring the database at `url` to the newest schema; changes nothing where it is there.
 
-    Processes that start together may all ask for it: one works, the others wait for it.
+    All of it happens, or nothing: a process that is killed, or a statement that fails, leaves the
+    schema as it was. Processes that start together may all ask for it: one works, the others wait.
 
     Args:
         to: an older revision, for tests of what comes after it.
@@ -222,6 +223,10 @@ def migrate(url: str, to: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     engine = create_engine(parsed)
+    if parsed.get_backend_name() == "sqlite":
+        # As one transaction. The references are not checked meanwhile: a table that is made anew
+        # under its old name takes its rows along.
+        _begin_with(engine, "BEGIN IMMEDIATE", ["PRAGMA foreign_keys=OFF"])
     try:
         with engine.connect() as connection, _alone(connection):
             config.attributes["connection"] = connection
@@ -250,15 +255,24 @@ def _alone(connection: Connection) -> Iterator[None]:
 
 
 def _set_up_sqlite(engine: Engine, begin: str) -> None:
+    pragmas = [
+        "PRAGMA journal_mode=WAL",
+        "PRAGMA synchronous=FULL",  # a committed intention survives a power cut
+        "PRAGMA foreign_keys=ON",
+        f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}",
+    ]
+    _begin_with(engine, begin, pragmas)
+
+
+def _begin_with(engine: Engine, begin: str, pragmas: list[str]) -> None:
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
-        # The driver must not open transactions on its own: `begin_transaction` below does.
+        # The driver must not open transactions on its own, which it does not do for changes of the
+        # schema: `begin_transaction` below does.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")  # a committed intention survives a power cut
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
+        for pragma in pragmas:
+            cursor.execute(pragma)
         cursor.close()
 
     # Not a listener to "begin": an engine that has one looks for more of them at every statement,

@@ -9,6 +9,7 @@ context.configure(
     connection=connection,
     target_metadata=Base.metadata,
     render_as_batch=connection.dialect.name == "sqlite",
+    transactional_ddl=True,  # SQLite's too, though Alembic does not take it for granted
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import MetaData, Table, column, create_engine, insert, select, table
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 
 from node.store import Store, migrate
@@ -59,6 +61,60 @@ def test_migrating_again_changes_nothing_and_the_file_is_ours_alone(
     assert store.read_now(lambda session: session.get(Merchant, "kept")) is not None
     assert (tmp_path / "plaza.db").stat().st_mode & 0o077 == 0
     store.close()
+
+
+def schema(url: str) -> list[tuple[Any, ...]]:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        tables = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master ORDER BY name")
+        version = connection.exec_driver_sql("SELECT version_num FROM alembic_version")
+        found = [*map(tuple, tables), *map(tuple, version)]
+    engine.dispose()
+    return found
+
+
+def test_a_migration_that_fails_leaves_the_schema_as_it_was(tmp_path: Path) -> None:
+    """And may be tried again; five of them are wanted here, and the last fails."""
+    url = f"sqlite:///{tmp_path / 'plaza.db'}"
+    migrate(url, to="0005")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE workers (in_the_way INTEGER)")
+    before = schema(url)
+    with pytest.raises(OperationalError, match="workers already exists"):
+        migrate(url)
+    assert schema(url) == before
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE workers")
+    engine.dispose()
+    migrate(url)
+    test_the_migrations_lead_to_exactly_the_models(url)
+
+
+KILLED = """
+import os, signal, sys
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from node.store import migrate
+
+@event.listens_for(Engine, "after_cursor_execute")
+def kill(connection, cursor, statement, *_):
+    if statement.strip().startswith("CREATE TABLE workers"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+migrate(sys.argv[1])
+"""
+
+
+def test_a_process_killed_while_it_migrates_leaves_the_schema_as_it_was(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'plaza.db'}"
+    migrate(url, to="0005")
+    before = schema(url)
+    killed = subprocess.run([sys.executable, "-c", KILLED, url], check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert schema(url) == before
+    migrate(url)
+    test_the_migrations_lead_to_exactly_the_models(url)
 
 
 async def test_a_transaction_that_fails_leaves_nothing(url: str) -> None:
