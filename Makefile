@@ -65,14 +65,14 @@ demo: setup
 		$(if $(ORDERS),--orders "$(ORDERS)",--generate $(LIMIT))
 
 test: setup
-	@$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory test-postgresql
 
 # What works on the database, once more on PostgreSQL.
 test-postgresql: setup
 	@if $(BIN)/python -c 'import sys; from scripts.postgresql import find_programs; sys.exit(not find_programs())'; then \
 		echo "test: once more on PostgreSQL"; \
-		PLAZA_TEST_DATABASE=postgresql $(BIN)/pytest -n 2 --dist loadfile $(POSTGRESQL_TESTS) $(PYTEST_ARGS); \
+		PLAZA_TEST_DATABASE=postgresql $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(POSTGRESQL_TESTS) $(PYTEST_ARGS); \
 	else \
 		echo "test: not on PostgreSQL, since its programs are not here (Debian's package postgresql)"; \
 	fi

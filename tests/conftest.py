@@ -8,6 +8,28 @@ import pytest
 
 from tests import databases
 
+# Files that take a minute or more. They come first, so that no core waits at the end for one of
+# them on the other (each file runs on one: `--dist loadfile`).
+LONG = (
+    "end_to_end/test_replay.py",
+    "scripts/test_crash_campaign.py",
+    "node/bridge/test_schemathesis.py",
+    "end_to_end/test_conformance.py",
+    "end_to_end/test_up.py",
+    "contracts/test_coin_invariants.py",
+    "contracts/test_invariants.py",
+    "end_to_end/test_apart.py",
+    "contracts/test_escrow_invariants.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        path = item.path.as_posix()
+        return next((at for at, name in enumerate(LONG) if path.endswith(name)), len(LONG))
+
+    items.sort(key=place)
+
 
 @pytest.fixture(autouse=True)
 def _database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

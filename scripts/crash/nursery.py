@@ -29,17 +29,20 @@ ROOT = Path(__file__).resolve().parents[2]
 class Child:
     """A process of the nursery."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, parent: asyncio.StreamWriter) -> None:
         self.pid = pid
         self.exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._parent = parent
 
     def is_running(self) -> bool:
         return not self.exit.done()
 
     def kill(self) -> None:
-        """SIGKILL; nothing if it has ended already."""
-        if self.is_running():  # unreaped or running: the number is still its own
-            os.kill(self.pid, signal.SIGKILL)
+        """SIGKILL; nothing if it has ended already.
+
+        By the parent, which alone knows whether the number is still the child's.
+        """
+        self._parent.write(json.dumps({"kill": self.pid}).encode() + b"\n")
 
     async def wait(self) -> int:
         """Its exit code; negative: the signal that ended it."""
@@ -99,13 +102,14 @@ class Nursery:
 
     async def _read(self) -> None:
         assert self._parent is not None
+        assert self._parent.stdin is not None
         assert self._parent.stdout is not None
         async for line in self._parent.stdout:
             news = json.loads(line)
             if "exit" in news:
                 self._children.pop(news["pid"]).exit.set_result(news["exit"])
             else:
-                self._children[news["pid"]] = Child(news["pid"])
+                self._children[news["pid"]] = Child(news["pid"], self._parent.stdin)
                 self._starting.put_nowait(news["pid"])
         self._starting.put_nowait(0)
         for child in self._children.values():
@@ -130,21 +134,25 @@ def main() -> None:
     signal.set_wakeup_fd(woken)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     orders = b""
+    living: set[int] = set()
     while True:
         ready, _, _ = select.select([0, wake], [], [])
         if wake in ready:
             os.read(wake, 4096)
-        _reap()
+        _reap(living)
         if 0 in ready:
             part = os.read(0, 65536)
             if not part:
                 return
             *lines, orders = (orders + part).split(b"\n")
-            for line in lines:
-                _bear(json.loads(line), roles.MAINS, (wake, woken))
+            for order in map(json.loads, lines):
+                if "kill" not in order:
+                    living.add(_bear(order, roles.MAINS, (wake, woken)))
+                elif order["kill"] in living:  # running, or not reaped yet
+                    os.kill(order["kill"], signal.SIGKILL)
 
 
-def _reap() -> None:
+def _reap(living: set[int]) -> None:
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -152,15 +160,17 @@ def _reap() -> None:
             return
         if pid == 0:
             return
+        living.discard(pid)
         _tell({"pid": pid, "exit": os.waitstatus_to_exitcode(status)})
 
 
-def _bear(order: dict[str, Any], mains: Mapping[str, Any], pipe: tuple[int, int]) -> None:
+def _bear(order: dict[str, Any], mains: Mapping[str, Any], pipe: tuple[int, int]) -> int:
+    """Fork a child that runs its role; returns, in the parent alone, its number."""
     before = dies_with_us()
     pid = os.fork()
     if pid:
         _tell({"pid": pid})
-        return
+        return pid
     code = 1
     try:
         if before is not None:
