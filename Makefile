@@ -72,7 +72,7 @@ test: setup
 test-postgresql: setup
 	@if $(BIN)/python -c 'import sys; from scripts.postgresql import find_programs; sys.exit(not find_programs())'; then \
 		echo "test: once more on PostgreSQL"; \
-		PLAZA_TEST_DATABASE=postgresql $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(POSTGRESQL_TESTS) $(PYTEST_ARGS); \
+		PLAZA_TEST_DATABASE=postgresql $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(POSTGRESQL_TESTS) $(PYTEST_ARGS); \
 	else \
 		echo "test: not on PostgreSQL, since its programs are not here (Debian's package postgresql)"; \
 	fi
