@@ -6,10 +6,11 @@ have asked for a replacement or a cancellation (node.outbox.requests). Only wher
 the nonce and knows none of them, seen several times over, somebody else has signed with our key: a
 *conflict*, that people must look at. Nothing is ever signed anew for an operation by itself.
 
-**When the chain went back** (a development chain that came back from an older snapshot), the
-transactions that the lost blocks held are sent again, the same bytes in the order of the lost
-blocks. On a chain whose time can be set, each is sent at the time of its lost block, never
-backwards, so that deadlines hold as they did.
+**When the chain went back** (a development chain that came back from an older snapshot), nothing is
+sent until the indexer has taken back the lost blocks: what followed from them would come before
+them, and fail. Then the transactions that the lost blocks held are sent again, the same bytes in
+the order of the lost blocks. On a chain whose time can be set, each is sent at the time of its lost
+block, never backwards, so that deadlines hold as they did.
 
 What this cannot bring back: transactions of others (wallets that acted on chain by themselves) in
 the lost blocks, since the node never had their bytes. The rollback logs their hashes. What depended
@@ -23,10 +24,10 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
-from sqlalchemy import and_, select, update
+from sqlalchemy import Table, and_, select, update
 from sqlalchemy.orm import Session
 
 from node.chain.engine import ChainTimeError, Engine
@@ -38,6 +39,7 @@ from node.store.failures import Failure, fail_operations
 from node.store.ids import Ids
 from node.store.models import (
     OWNER,
+    Block,
     ChainTx,
     ChainTxOperation,
     ChainTxStatus,
@@ -53,6 +55,35 @@ CONFLICT_SIGHTINGS = 3  # how often in a row a nonce must be seen used by a stra
 REPLAY_WAIT_SECONDS = 5.0  # for one transaction of a lost block to be mined again
 
 log = structlog.get_logger(__name__)
+
+_BLOCKS: Table = Block.__table__  # type: ignore[assignment]
+_INDEXED = select(_BLOCKS.c.number, _BLOCKS.c.hash).order_by(_BLOCKS.c.number.desc()).limit(1)
+
+
+class Indexed(NamedTuple):
+    """The newest block in the database; its hash is None while there is none."""
+
+    number: int
+    hash: str | None
+
+    @classmethod
+    def read(cls, session: Session) -> Indexed:
+        row = session.execute(_INDEXED).one_or_none()
+        return cls(-1, None) if row is None else cls(row.number, row.hash)
+
+    async def is_on(self, rpc: Rpc) -> bool:
+        """Whether the chain has it still.
+
+        A chain that went back refuses what depends on its lost blocks. Until the indexer has taken
+        these back, the operations they held look settled, and a refusal would look final.
+
+        Raises:
+            RpcUnavailable, RpcError: the chain does not say.
+        """
+        if self.hash is None:
+            return True
+        block = await rpc.call("eth_getBlockByNumber", hex(self.number), False)
+        return block is not None and block["hash"] == self.hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +126,21 @@ class Broadcaster:
     def _rpc(self) -> Rpc:
         return self._engine.rpc
 
-    async def send(self, transactions: Sequence[Signed]) -> None:
-        """Send in one batch, in this order. Whatever the answers, the indexer will tell."""
-        await reach_halfway("outbox.half_sent", self.send, transactions)
+    async def send(self, transactions: Sequence[Signed], indexed: Indexed) -> None:
+        """Send in one batch, in this order. Whatever the answers, the indexer will tell.
+
+        Args:
+            indexed: what was indexed when it was decided to send them. Where the chain has lost
+                that block since, nothing is sent; it is after the indexer has gone back.
+        """
+        await reach_halfway("outbox.half_sent", lambda half: self.send(half, indexed), transactions)
         now = time.monotonic()
         for transaction in transactions:
             self._sent_at[transaction.chain_tx_id] = now
         try:
+            if not await indexed.is_on(self._rpc):
+                log.info("outbox.chain_went_back", indexed_block=indexed.number)
+                return
             async with self._engine.mining_held():
                 reach("outbox.sending")
                 answers = await self._rpc.batch(
@@ -148,8 +187,14 @@ class Broadcaster:
         if not due:
             self.stuck.clear()
             return 0
-        transactions = await self._store.read(_read_signed)
+        transactions, indexed = await self._store.read(
+            lambda session: (_read_signed(session), Indexed.read(session))
+        )
         reach("outbox.resending")
+        if not await indexed.is_on(self._rpc):
+            log.info("outbox.chain_went_back", indexed_block=indexed.number)
+            self.everything_is_due()
+            return 0
         unmined = await self._look_up([t for t in transactions if t.chain_tx_id in due])
         reach("outbox.looked_up")
         replayed = [
@@ -157,13 +202,13 @@ class Broadcaster:
         ]
         stalled: set[str] = set()
         for transaction in replayed:
-            if not await self._replay(transaction, wait=transaction.sender not in stalled):
+            if not await self._replay(transaction, indexed, transaction.sender not in stalled):
                 stalled.add(transaction.sender)
             reach("outbox.replaying")
         others = [transaction for transaction in unmined if transaction.first_mined_at is None]
         if others:
             await self._forget_stuck(others)
-            await self.send(others)
+            await self.send(others, indexed)
         if unmined:
             reach("outbox.resent")
             log.info("outbox.resent", transactions=len(unmined), of_lost_blocks=len(replayed))
@@ -246,7 +291,7 @@ class Broadcaster:
             else:
                 self.stuck.pop(sender, None)
 
-    async def _replay(self, transaction: Signed, *, wait: bool) -> bool:
+    async def _replay(self, transaction: Signed, indexed: Indexed, wait: bool) -> bool:
         """Send one transaction of a lost block at that block's time; return whether it was mined.
 
         One at a time: the order across senders is the order of the lost blocks, and no pool keeps
@@ -255,7 +300,7 @@ class Broadcaster:
         if self._engine.can_travel and transaction.first_mined_at is not None:
             with contextlib.suppress(ChainTimeError):  # the chain is past it already
                 await self._engine.set_time(transaction.first_mined_at)
-        await self.send([transaction])
+        await self.send([transaction], indexed)
         deadline = time.monotonic() + REPLAY_WAIT_SECONDS
         while wait and time.monotonic() < deadline:
             if await self._rpc.call("eth_getTransactionReceipt", transaction.hash) is not None:

@@ -41,13 +41,12 @@ from node.chain.rpc import Rpc, RpcError
 from node.failpoints import reach
 from node.keys import SealedSeed, SeedError, Signer
 from node.outbox.batches import BatchKind, find_batch_kinds
-from node.outbox.broadcast import Signed
+from node.outbox.broadcast import Indexed, Signed
 from node.store import Store
 from node.store.failures import Failure, fail_operations
 from node.store.ids import Ids
 from node.store.models import (
     AttemptKind,
-    Block,
     ChainTx,
     ChainTxOperation,
     ChainTxStatus,
@@ -119,7 +118,6 @@ _chain_txs: Table = ChainTx.__table__  # type: ignore[assignment]
 _carried: Table = ChainTxOperation.__table__  # type: ignore[assignment]
 _attempts: Table = TxAttempt.__table__  # type: ignore[assignment]
 _senders: Table = Sender.__table__  # type: ignore[assignment]
-_blocks: Table = Block.__table__  # type: ignore[assignment]
 
 # Built once: to build a statement costs twice what it takes to run it.
 _QUEUE = (
@@ -144,7 +142,6 @@ _IN_FLIGHT = (
     .where(_chain_txs.c.status == ChainTxStatus.SIGNED)
     .group_by(_chain_txs.c.sender)
 )
-_INDEXED = select(_blocks.c.number, _blocks.c.hash).order_by(_blocks.c.number.desc()).limit(1)
 _LANES = (
     select(
         _senders.c.address,
@@ -227,8 +224,7 @@ class _Queue:
     operations: list[_Queued]
     first_submitted: str | None  # the earliest operation that is signed and in no block yet
     in_flight: dict[str, int]
-    indexed_block: int
-    indexed_hash: str | None
+    indexed: Indexed
 
 
 @dataclass(slots=True)
@@ -261,7 +257,7 @@ class Submitter:
     """Takes queued operations to signed bytes in the database, and hands these on.
 
     Args:
-        broadcast: sends stored bytes to the network.
+        broadcast: sends stored bytes to the network, unless it has lost what was indexed.
         owner: this worker's name in leases; another in every process.
         clock: wall clock, unix seconds.
     """
@@ -272,7 +268,7 @@ class Submitter:
         store: Store,
         seed: SealedSeed,
         chain_id: int,
-        broadcast: Callable[[Sequence[Signed]], Awaitable[None]],
+        broadcast: Callable[[Sequence[Signed], Indexed], Awaitable[None]],
         *,
         owner: str,
         clock: Callable[[], float],
@@ -316,8 +312,8 @@ class Submitter:
         ]
         calls = await self._simulate(due, signers, queue, failures)
         reach("outbox.simulated")
-        if failures and not await self._is_canonical(queue):
-            log.info("outbox.chain_went_back", indexed_block=queue.indexed_block)
+        if failures and not await queue.indexed.is_on(self._rpc):
+            log.info("outbox.chain_went_back", indexed_block=queue.indexed.number)
             return 0
         ready = self._sign(calls, signers, queue.in_flight)
         if not ready and not failures:
@@ -338,19 +334,8 @@ class Submitter:
             reach("outbox.stored")
             for item in ready:
                 self._lanes[item.sender].next_nonce = item.nonce + 1
-            await self._broadcast(signed)
+            await self._broadcast(signed, queue.indexed)
         return len(left)
-
-    async def _is_canonical(self, queue: _Queue) -> bool:
-        """Whether the chain still has the last block that was indexed.
-
-        A chain that went back refuses what depends on its lost blocks. Until the indexer has taken
-        these back, the operations they held look settled, and a refusal would look final.
-        """
-        if queue.indexed_hash is None:
-            return True
-        block = await self._rpc.call("eth_getBlockByNumber", hex(queue.indexed_block), False)
-        return block is not None and block["hash"] == queue.indexed_hash
 
     async def release_leases(self) -> None:
         """Let another worker take over at once."""
@@ -371,20 +356,21 @@ class Submitter:
         rows = session.execute(_QUEUE, {"most": ROUND_SIZE + len(self._waiting)}).all()
         if not rows:
             self._waiting.clear()
-            return _Queue([], None, {}, 0, None)
+            return _Queue([], None, {}, Indexed(-1, None))
         first_submitted = session.scalar(_FIRST_SUBMITTED)
         in_flight = session.execute(_IN_FLIGHT).all()
-        indexed = session.execute(_INDEXED).one_or_none()
-        number, hash_ = (-1, None) if indexed is None else indexed
         return _Queue(
-            [_Queued(*row) for row in rows], first_submitted, dict(in_flight), number, hash_
+            [_Queued(*row) for row in rows],
+            first_submitted,
+            dict(in_flight),
+            Indexed.read(session),
         )
 
     def _is_due(self, operation_id: str, queue: _Queue) -> bool:
         waiting = self._waiting.get(operation_id)
         return (
             waiting is None
-            or waiting.indexed_block != queue.indexed_block
+            or waiting.indexed_block != queue.indexed.number
             or time.monotonic() - waiting.asked_at >= RETRY_SECONDS
         )
 
@@ -552,7 +538,7 @@ class Submitter:
                     passed.append(operation)
                 continue
             waiting = self._waiting.setdefault(operation.id, _Waiting(now, now, 0))
-            waiting.asked_at, waiting.indexed_block = now, queue.indexed_block
+            waiting.asked_at, waiting.indexed_block = now, queue.indexed.number
             if not is_revert(answer):
                 log.warning("outbox.not_simulated", operation=operation.id, error=str(answer))
                 earlier_settled = False
@@ -587,7 +573,7 @@ class Submitter:
             # What is well alone, and not beside the others, may have to come after these: it is
             # asked again when they are mined. The second time it goes alone.
             if not isinstance(answers[id_], RpcError) and id_ not in self._waiting:
-                self._waiting[id_] = _Waiting(now, now, queue.indexed_block)
+                self._waiting[id_] = _Waiting(now, now, queue.indexed.number)
                 answers[id_] = None
         return batches, answers
 

@@ -517,7 +517,7 @@ async def test_what_nobody_has_signed_in_time_is_called_back(unmanned: Till) -> 
 async def test_what_is_on_its_way_is_pending_and_asked_for_again(unmanned: Till) -> None:
     had = await unmanned.balances()
 
-    async def keep(_signed: Any) -> None:
+    async def keep(*_: Any) -> None:
         """Signed, and not sent: the connection to the chain is broken."""
 
     worker = await unmanned.market.platform.worker(broadcast=keep)

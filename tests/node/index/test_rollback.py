@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -23,6 +24,8 @@ from node.store.models import (
     Block,
     ChainTx,
     MoveStatus,
+    Operation,
+    OperationStatus,
     Purchase,
     PurchaseStatus,
     TopUp,
@@ -207,6 +210,44 @@ async def test_nothing_is_refused_for_what_only_lost_blocks_would_have_allowed(
 
     assert shop.get(TopUp, top_up.id).status == MoveStatus.SUCCEEDED
     assert await platform.balance(newcomer.address) == COIN
+
+
+async def unheard(*_: object) -> None:
+    """Stored and not broadcast: the worker dies right after its commit."""
+
+
+@pytest.mark.parametrize("first", ["sent by the worker that signed it", "sent again by the next"])
+async def test_nothing_is_sent_to_a_chain_that_has_lost_what_it_depends_on(
+    anvil_platform: Platform, first: str
+) -> None:
+    """It would be mined before the lost top-up, and fail for good."""
+    platform, shop = anvil_platform, Shop(anvil_platform)
+    worker = await platform.worker()
+    buyer, seller = shop.account(BUYER), shop.account(SELLER)
+    await worker.settle()
+    snapshot = await platform.engine.rpc.call("evm_snapshot")
+    shop.top_up(buyer, 10 * COIN)
+    await worker.settle()
+    await worker.submitter.release_leases()
+    purchase = shop.purchase(buyer, seller, 10 * COIN)
+    authorization = shop.authorize(purchase)
+
+    async def lose_blocks(signed: Any = (), indexed: Any = None) -> None:
+        await platform.engine.rpc.call("evm_revert", snapshot)
+        if signed:
+            await worker.broadcaster.send(signed, indexed)
+
+    dying = await platform.worker(broadcast=unheard if "again" in first else lose_blocks)
+    await dying.submitter.round()
+    await dying.submitter.release_leases()
+    if "again" in first:
+        await lose_blocks()
+    worker = await platform.worker()
+    assert await worker.broadcaster.resend_due() == 0
+    assert await worker.submitter.round() == 0
+    await worker.settle()
+    assert shop.get(Operation, authorization.id).status == OperationStatus.DONE
+    assert await platform.balance(buyer.address) == 0
 
 
 async def test_what_others_sent_into_lost_blocks_is_named(anvil_platform: Platform) -> None:

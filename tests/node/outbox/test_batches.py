@@ -68,7 +68,7 @@ async def governed(tmp_path: Path) -> AsyncIterator[Platform]:
         yield platform
 
 
-async def nobody_hears(_: object) -> None:
+async def nobody_hears(*_: object) -> None:
     """Stored and not broadcast: the worker dies right after its commit."""
 
 

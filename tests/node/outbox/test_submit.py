@@ -69,7 +69,7 @@ async def test_an_operation_that_depends_on_an_earlier_one_waits_for_it(
 async def test_a_refusal_is_not_final_while_an_earlier_operation_is_unmined(
     platform: Platform, shop: Shop
 ) -> None:
-    async def lose(_: object) -> None: ...
+    async def lose(*_: object) -> None: ...
 
     worker = await platform.worker(broadcast=lose)
     top_up = shop.top_up(shop.account(), COIN)
@@ -82,7 +82,7 @@ async def test_a_refusal_is_not_final_while_an_earlier_operation_is_unmined(
 async def test_waiting_ends_with_patience(
     platform: Platform, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def lose(_: object) -> None: ...
+    async def lose(*_: object) -> None: ...
 
     monkeypatch.setattr(submit, "PATIENCE_SECONDS", 0.0)
     worker = await platform.worker(broadcast=lose)
