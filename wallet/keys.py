@@ -39,14 +39,15 @@ class Origin:
     """Where a key came from, and whether its backup was ever seen to open. Times: unix seconds.
 
     `kind` is mnemonic, random, keystore, private-key or unknown. `path` and `passphrase` say how a
-    mnemonic leads to the key: the derivation path, and whether a passphrase belongs to it.
+    mnemonic leads to the key: the derivation path, and whether a passphrase belongs to it. The
+    keystore notes the `address` of the key it is about.
     """
 
-    address: str
     kind: str = "unknown"
     path: str | None = None
     passphrase: bool = False
     backup_verified_at: int | None = None
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Keystore:
                 raise AlreadyExists(f"there is a key {name!r} already") from error
         sync_folder(self._folder)
         if origin is not None:
-            self._note_origin(name, origin)
+            self._note_origin(name, replace(origin, address=address_of_key(private_key)))
         if self.chosen() is None:
             write_private(self._home / "key", name + "\n")
         return self.get(name)
@@ -154,6 +155,16 @@ class Keystore:
         sync_folder(file.parent)
         return file
 
+    def require_removable(self, name: str, without_backup: bool = False) -> KeyFile:
+        """Return the key; raises as `remove`."""
+        key = self.get(name)
+        if self.origin(key).backup_verified_at is None and not without_backup:
+            raise Refused(
+                f"the backup of {name!r} was never verified, so this may be the only copy: try it "
+                f"with `wallet key verify-backup {name}`, or delete the key with --without-backup"
+            )
+        return key
+
     def remove(self, name: str, without_backup: bool = False) -> KeyFile:
         """Delete a key's file. If it was the default key, there is none until one is chosen.
 
@@ -164,12 +175,7 @@ class Keystore:
             UnknownName: there is no such key.
             Refused: its backup was never verified.
         """
-        key = self.get(name)
-        if self.origin(key).backup_verified_at is None and not without_backup:
-            raise Refused(
-                f"the backup of {name!r} was never verified, and this is the only copy known: "
-                f"try it with `wallet key verify-backup {name}`"
-            )
+        key = self.require_removable(name, without_backup)
         if self.chosen() == name:
             (self._home / "key").unlink()
         # The key last: what is left after a power cut is a key that may be removed again.
@@ -230,7 +236,7 @@ class Keystore:
                 raise InvalidInput(f"{path} is not the note of a key's origin: {error}") from error
             if noted.address == key.address:  # not that of an earlier key of the name
                 return noted
-        return Origin(key.address)
+        return Origin(address=key.address)
 
     def note_backup(self, key: KeyFile, private_key: bytes, now: int) -> Origin:
         """Note that a backup was opened, if what was in it is this key. `now` is unix seconds.

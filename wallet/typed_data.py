@@ -23,6 +23,7 @@ from wallet.networks import Network
 from wallet.rpc import Rpc
 from wallet.signer import Signer
 
+ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # of secp256k1
 MAX_TEXT = 1024 * 1024
 MAX_DEPTH = 32
 
@@ -184,11 +185,18 @@ class Meaning:
     warnings: tuple[str, ...]
 
 
-def explain(typed: TypedData, network: Network | None, signer: str) -> Meaning:
+def explain(
+    typed: TypedData, network: Network | None, signer: str, allow_other_chain: bool = False
+) -> Meaning:
     """Say what typed data means to a network's contracts if `signer` signs it.
 
+    Args:
+        network: the one to compare with; None if none is known.
+        allow_other_chain: only warn of another chain than the network's.
+
     Raises:
-        TermsMismatch: it is about another account's coin, so this signature would be worth nothing.
+        TermsMismatch: it is for another chain, or about another account's coin, so that this
+            signature would be worth nothing.
     """
     warnings = []
     chain_id = typed.domain.get("chainId")
@@ -198,9 +206,10 @@ def explain(typed: TypedData, network: Network | None, signer: str) -> Meaning:
     elif network is None:
         warnings.append(f"no network is stored here: chain {chain_id} is not compared with any")
     elif chain_id != network.chain_id:
-        warnings.append(
-            f"it is for chain {chain_id}, and {network.name} is chain {network.chain_id}"
-        )
+        other = f"it is for chain {chain_id}, and {network.name} is chain {network.chain_id}"
+        if not allow_other_chain:
+            raise TermsMismatch(f"{other}: sign it nevertheless with --allow-other-chain")
+        warnings.append(other)
     if contract is None:
         warnings.append("the domain names no contract: any may use the signature")
     if network is None:
@@ -279,6 +288,15 @@ def _checked(signer: Signer, digest: bytes, signature: bytes) -> bytes:
     if actual != signer.address:
         raise WalletError(f"the signature is one of {actual}, not of {signer.address}")
     return signature
+
+
+def recover_signer(digest: bytes, signature: bytes) -> str | None:
+    """Return whose signature of a digest this is; None if of nobody's, as contracts see it.
+
+    With s in the upper half, it is another signature made of somebody's: contracts refuse those.
+    """
+    s = int.from_bytes(signature[32:64], "big")
+    return signer_of(digest, signature) if s <= ORDER // 2 else None
 
 
 def is_signed_by_contract(rpc: Rpc, address: str, digest: bytes, signature: bytes) -> bool | None:
