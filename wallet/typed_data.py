@@ -104,9 +104,10 @@ class TypedData:
                 raise InvalidInput(f"a name is there twice among {', '.join(names)}")
             return dict(pairs)
 
+        _check_depth(text)
         try:
             value = json.loads(text, object_pairs_hook=once)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise InvalidInput(f"not JSON: {error}") from error
         return cls.from_json(value)
 
@@ -227,7 +228,7 @@ def explain(
         network.credit_book: "credit book",
         network.lender_pool: "lender pool",
     }
-    if contract in known:
+    if contract is not None and contract in known:
         warnings.append(
             f"it instructs this network's {known[contract]}, which may move money: "
             f"{typed.primary_type}"
@@ -308,7 +309,7 @@ def is_signed_by_contract(rpc: Rpc, address: str, digest: bytes, signature: byte
     Raises:
         NetworkError: the chain does not answer.
     """
-    if int(rpc.call("eth_getCode", address, "latest"), 16) == 0:
+    if rpc.call("eth_getCode", address, "latest") == "0x":
         return None
     magic = "1626ba7e"
     padded = signature + b"\0" * (-len(signature) % WORD)
@@ -322,6 +323,15 @@ def is_signed_by_contract(rpc: Rpc, address: str, digest: bytes, signature: byte
 
 
 # --------------------------------------------------------------------------------- reading
+
+
+def _check_depth(text: str) -> None:
+    """Raises InvalidInput for JSON so deep that the parser could overflow the stack, and crash."""
+    depth = 0
+    for mark in re.findall(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark, 0)
+        if depth > 2 * MAX_DEPTH:
+            raise InvalidInput(f"JSON more than {2 * MAX_DEPTH} deep")
 
 
 def _read_types(value: Any) -> Types:
