@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,9 @@ class Keystore:
             self._write_keystore(file, private_key, new_password)
         except FileExistsError as error:
             raise AlreadyExists(f"{file} exists already") from error
+        except BaseException:
+            file.unlink(missing_ok=True)  # half a copy is none
+            raise
         sync_folder(file.parent)
         return file
 
@@ -230,10 +233,7 @@ class Keystore:
         """
         path = self._origin_path(key.name)
         if path.is_file():
-            try:
-                noted = Origin(**read_json(path))
-            except TypeError as error:
-                raise InvalidInput(f"{path} is not the note of a key's origin: {error}") from error
+            noted = _read_origin(path)
             if noted.address == key.address:  # not that of an earlier key of the name
                 return noted
         return Origin(address=key.address)
@@ -357,6 +357,17 @@ def check_private_key(private_key: bytes) -> None:
     order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
     if len(private_key) != 32 or not 0 < int.from_bytes(private_key, "big") < order:
         raise InvalidInput("not a private key: 32 bytes inside the order of secp256k1")
+
+
+def _read_origin(path: Path) -> Origin:
+    content = read_json(path)
+    expected = {field.name: type(field.default) for field in fields(Origin)}
+    expected |= {"path": str, "backup_verified_at": int}
+    for name, value in content.items():
+        optional = value is None and name in ("path", "backup_verified_at")
+        if not optional and type(value) is not expected.get(name):
+            raise InvalidInput(f"{path} is not the note of a key's origin: {name} is {value!r}")
+    return Origin(**content)
 
 
 def _address_in(path: Path) -> str:

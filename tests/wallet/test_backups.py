@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import resource
 import shutil
 import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -154,10 +155,13 @@ def test_a_note_left_by_another_key_is_not_believed(keystore: Keystore) -> None:
     assert keystore.origin(key) == Origin(address=key.address)
 
 
-def test_a_broken_note_is_said_and_the_key_still_signs(keystore: Keystore) -> None:
+@pytest.mark.parametrize(
+    "note", ['{"colour": "blue"}', '{"backup_verified_at": "today"}', '{"kind": null}', "[]", "{"]
+)
+def test_a_broken_note_is_said_and_the_key_still_signs(keystore: Keystore, note: str) -> None:
     key = keystore.create("main", KEY, PASSWORD, Origin("random"))
-    key.path.with_suffix(".origin").write_text('{"kind": "random", "colour": "blue"}')
-    with pytest.raises(InvalidInput, match="colour"):
+    key.path.with_suffix(".origin").write_text(note)
+    with pytest.raises(InvalidInput, match=r"main\.origin"):
         keystore.origin(key)
     assert keystore.unlock("main", PASSWORD) == KEY
 
@@ -314,6 +318,33 @@ def test_killed_while_a_key_is_removed_it_can_be_removed_again(
         assert keystore.names() == []
 
 
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file can grow beyond 100 bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_on_a_full_disk_nothing_is_lost_and_nothing_half_is_left(
+    keystore: Keystore, tmp_path: Path
+) -> None:
+    key = keystore.create("main", KEY, PASSWORD)
+    for attempt in (
+        lambda: keystore.change_password("main", PASSWORD, ANOTHER),
+        lambda: keystore.export("main", PASSWORD, tmp_path / "copy", ANOTHER),
+        lambda: keystore.create("other", OTHER_KEY, PASSWORD),
+    ):
+        with full_disk(), pytest.raises(OSError, match="too large"):
+            attempt()
+    assert files(key.path.parent) == ["main.json"]
+    assert not (tmp_path / "copy").exists()
+    assert keystore.unlock("main", PASSWORD) == KEY
+
+
 # --------------------------------------------------------------------------- the command
 
 
@@ -446,6 +477,20 @@ def test_a_password_is_changed_off_a_terminal(folder: Path, keystore: Keystore) 
     assert run(folder, *change, *new, password="another").code == 4
     done = run(folder, *change, *new)
     assert done.code == 0, done.err
+    assert keystore.unlock("main", ANOTHER) == KEY
+
+
+def test_both_passwords_come_from_descriptors(folder: Path, keystore: Keystore) -> None:
+    keystore.create("main", KEY, PASSWORD)
+    ends = []
+    for password in (PASSWORD, ANOTHER):
+        reading, writing = os.pipe()
+        os.write(writing, password.encode())
+        os.close(writing)
+        ends.append(reading)
+    command = [WALLET, "key", "passwd", "main", "--home", str(folder / "home")]
+    command += ["--password-fd", str(ends[0]), "--new-password-fd", str(ends[1])]
+    subprocess.run(command, check=True, pass_fds=ends, stdin=subprocess.DEVNULL)
     assert keystore.unlock("main", ANOTHER) == KEY
 
 

@@ -265,6 +265,16 @@ def test_words_that_are_never_typed_again_make_no_key(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
+def test_an_interrupt_leaves_no_words_on_the_screen(tmp_path: Path) -> None:
+    with terminal(WALLET, "key", "new", "main", "--home", str(tmp_path / "home")) as screen:
+        type_new_password(screen)
+        read_words(screen)
+        assert screen.exit_code(pressing=b"\x03") == 3
+        assert screen.screen.rpartition("\x1b[?1049l")[0].endswith("\x1b[2J\x1b[H")
+        assert "Press Enter" not in screen.screen.rpartition("\x1b[?1049l")[2]
+    assert not (tmp_path / "home").exists()
+
+
 WORDS = "test test test test test test test test test test test junk"
 
 
