@@ -251,8 +251,8 @@ def _explain_coin(typed: TypedData, network: Network, signer: str) -> str:
     )
     if typed.primary_type == "Permit":
         return (
-            f"This lets {message['spender']} take up to {amount} from this account, "
-            f"for as long as it is not taken back. To be used until {_time(message['deadline'])}."
+            f"This lets {message['spender']} take up to {amount} from this account, until that is "
+            f"taken back. The signature can be used until {_time(message['deadline'])}."
         )
     sender = "anyone" if typed.primary_type == "TransferWithAuthorization" else "the recipient"
     return (
