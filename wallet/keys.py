@@ -93,7 +93,7 @@ class Keystore:
         if origin is not None:
             self._note_origin(name, replace(origin, address=address_of_key(private_key)))
         if self.chosen() is None:
-            write_private(self._home / "key", name + "\n")
+            self.use(name)
         return self.get(name)
 
     def require_free(self, name: str) -> None:
@@ -216,7 +216,7 @@ class Keystore:
 
     def chosen(self) -> str | None:
         file = self._home / "key"
-        return file.read_text(encoding="utf-8").strip() if file.is_file() else None
+        return (file.read_text(encoding="utf-8").strip() or None) if file.is_file() else None
 
     def use(self, name: str) -> KeyFile:
         """Make a key the default. Raises UnknownName if there is none of that name."""

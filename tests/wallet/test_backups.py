@@ -21,7 +21,7 @@ from eth_account import Account
 
 from tests.wallet.conftest import PASSWORD, WALLET, Finished
 from tests.wallet.test_keys import ADDRESS, KEY
-from wallet import Keystore
+from wallet import Keystore, keys
 from wallet.errors import (
     AlreadyExists,
     InvalidInput,
@@ -46,6 +46,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "password").write_text(PASSWORD + "\n")
     (tmp_path / "another").write_text(ANOTHER + "\n")
     (tmp_path / "words").write_text(WORDS + "\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
     return tmp_path
 
 
@@ -345,6 +346,31 @@ def test_on_a_full_disk_nothing_is_lost_and_nothing_half_is_left(
     assert keystore.unlock("main", PASSWORD) == KEY
 
 
+def test_what_does_not_read_back_takes_nobodys_place(
+    keystore: Keystore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that keeps something else than it was given."""
+    key = keystore.create("main", KEY, PASSWORD)
+    honest = keys.write_private
+
+    def forget(path: Path, text: str) -> Path:
+        digit = json.loads(text)["crypto"]["ciphertext"][0]
+        start = f'"ciphertext": "{digit}'
+        return honest(path, text.replace(start, start[:-1] + ("0" if digit != "0" else "1")))
+
+    monkeypatch.setattr(keys, "write_private", forget)
+    for attempt in (
+        lambda: keystore.change_password("main", PASSWORD, ANOTHER),
+        lambda: keystore.export("main", PASSWORD, tmp_path / "copy", ANOTHER),
+        lambda: keystore.create("other", OTHER_KEY, PASSWORD),
+    ):
+        with pytest.raises(WalletError):
+            attempt()
+    assert files(key.path.parent) == ["main.json"]
+    assert not (tmp_path / "copy").exists()
+    assert keystore.unlock("main", PASSWORD) == KEY
+
+
 # --------------------------------------------------------------------------- the command
 
 
@@ -409,6 +435,9 @@ def test_words_are_imported_with_path_and_passphrase(folder: Path) -> None:
         (["--path", "m/0"], 2),
         (["--mnemonic-file", "words", "--private-key-file", "words"], 2),
         (["--private-key-file", "words"], 1),
+        (["--private-key-file", "binary"], 1),
+        (["--mnemonic-file", "binary"], 1),
+        (["--keystore", "binary"], 1),
         ([], 4),
     ],
 )

@@ -261,6 +261,41 @@ def test_what_contains_itself_has_an_end() -> None:
         TypedData.from_json(value)
 
 
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=4)
+    | st.sampled_from([ALICE, "0x01020304", "bool", "Person[]", "Mail", "uint256", "[]", "-1"]),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+places = st.sampled_from(
+    [
+        *("types", "domain", "message", "primaryType", "types/Mail", "types/Mail/2"),
+        *("types/Mail/2/type", "types/Mail/2/name", "types/Person", "types/EIP712Domain"),
+        *("types/New", "domain/chainId", "domain/name", "message/from", "message/from/wallets"),
+        *("message/from/wallets/0", "message/to", "message/to/1", "message/urgent"),
+        *("message/cents", "message/code", "message/body", "message/contents", "message/new"),
+    ]
+)
+
+
+@given(places, anything)
+def test_whatever_is_put_somewhere_is_refused_in_words_or_hashed_as_others_hash_it(
+    path: str, value: Any
+) -> None:
+    try:
+        read = TypedData.from_json(changed(path, value))
+    except InvalidInput:
+        return
+    assert read.lines()
+    assert read.digest() == digest_of_eth_account(read.to_json())
+
+
 def test_every_value_is_shown_on_a_line_of_its_own() -> None:
     assert TypedData.from_json(MAIL).lines() == [
         "Domain",
@@ -427,8 +462,11 @@ def test_typed_data_that_is_not_strict_is_not_signed(home: Home, file: Path) -> 
     done = sign(home, file, changed("message/urgent", "no"))
     assert (done.code, done.json["error"]["code"]) == (1, "invalid_input")
     file.write_text("{}")
-    assert home.confirmed("verify", "0x00", "--typed", str(file)).code == 2  # no such flags
     assert home.run("verify", "0x00", "--typed", str(file), "--json").code == 1
+    file.write_bytes(b"\xff\xfe")
+    done = home.confirmed("sign", "--typed", str(file), "--json")
+    assert (done.code, done.json["error"]["code"]) == (1, "invalid_input")
+    assert home.run("verify", "0x00", "--message", "\udcff").code == 2
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,14 @@ from typing import Any, TextIO
 
 import click
 
-from wallet.cli.options import Command, ConfirmationRequired, Declined, Settings, first_line
+from wallet.cli.options import (
+    Command,
+    ConfirmationRequired,
+    Declined,
+    Settings,
+    first_line,
+    read_text,
+)
 from wallet.errors import AlreadyExists, InvalidInput, PasswordError, WalletError
 from wallet.files import read_json, sync_folder, write_private
 from wallet.keys import (
@@ -24,7 +31,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 
 mnemonic_file_option = click.option(
-    "--mnemonic-file", type=click.File(), help="A file of the words, - for stdin."
+    "--mnemonic-file", type=click.File(encoding="utf-8"), help="A file of the words, - for stdin."
 )
 passphrase_option = click.option(
     "--passphrase", "ask_passphrase", is_flag=True, help="A BIP-39 passphrase belongs to the words."
@@ -112,7 +119,11 @@ def _write_words(file: Path, mnemonic: str) -> None:
 @command.command("import", cls=Command, signs=True, encrypts=True)
 @click.argument("name")
 @click.option("--keystore", type=_FILE, help="A keystore v3 file, kept with the same password.")
-@click.option("--private-key-file", type=click.File(), help="A file of 64 hex digits, - for stdin.")
+@click.option(
+    "--private-key-file",
+    type=click.File(encoding="utf-8"),
+    help="A file of 64 hex digits, - for stdin.",
+)
 @click.option("--mnemonic", "ask_mnemonic", is_flag=True, help="Words (BIP-39), asked for.")
 @mnemonic_file_option
 @click.option("--path", metavar="PATH", help="Derivation path (default: m/44'/60'/0'/0/0).")
@@ -160,7 +171,7 @@ def import_(
 
 def _read_digits(settings: Settings, file: TextIO | None) -> bytes:
     if file is not None:
-        digits = file.read(1024).strip()
+        digits = read_text(file, 1024).strip()
     elif settings.on_terminal:
         digits = click.prompt("Private key", hide_input=True, err=True)
     else:
@@ -180,7 +191,7 @@ def _read_words(
     from wallet.mnemonics import DEFAULT_PATH, check_path, derive_key  # noqa: PLC0415
 
     path = check_path(path or DEFAULT_PATH)
-    mnemonic = ask_words(settings) if file is None else file.read(4096)
+    mnemonic = ask_words(settings) if file is None else read_text(file, 4096)
     private_key = derive_key(mnemonic, path, passphrase)
     return private_key, Origin("mnemonic", path, passphrase=bool(passphrase))
 

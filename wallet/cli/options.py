@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -207,6 +207,14 @@ def first_line(content: bytes) -> str:
         return content.decode("utf-8").split("\n", 1)[0].removesuffix("\r")
     except UnicodeDecodeError as error:
         raise PasswordError("the password is not UTF-8 text") from error
+
+
+def read_text(file: TextIO, limit: int) -> str:
+    """Read what a file option named, up to a number of characters. Raises InvalidInput."""
+    try:
+        return file.read(limit)
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{file.name} is not UTF-8 text") from error
 
 
 # ------------------------------------------------------------------------------- flags

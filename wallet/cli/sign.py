@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 import click
 
-from wallet.cli.options import Command, Settings
+from wallet.cli.options import Command, Settings, read_text
 from wallet.networks import Network
 from wallet.typed_data import (
     MAX_TEXT,
@@ -19,7 +19,10 @@ from wallet.typed_data import (
 )
 
 typed_option = click.option(
-    "--typed", type=click.File(), metavar="FILE", help="EIP-712 typed data as JSON, - for stdin."
+    "--typed",
+    type=click.File(encoding="utf-8"),
+    metavar="FILE",
+    help="EIP-712 typed data as JSON, - for stdin.",
 )
 message_option = click.option("--message", metavar="TEXT", help="A text, signed by EIP-191.")
 
@@ -72,10 +75,13 @@ def read_subject(typed: TextIO | None, message: str | None) -> TypedData | str:
     """What is signed: typed data from a file, or a text."""
     if (typed is None) == (message is None):
         raise click.UsageError("give one of --typed and --message")
-    if message is not None:
-        return message
-    assert typed is not None
-    return TypedData.from_text(typed.read(MAX_TEXT + 1))
+    if typed is not None:
+        return TypedData.from_text(read_text(typed, MAX_TEXT + 1))
+    try:
+        (message or "").encode()
+    except UnicodeEncodeError as error:
+        raise click.UsageError("the message is not UTF-8 text") from error
+    return message or ""
 
 
 def digest_of(subject: TypedData | str) -> bytes:
