@@ -118,8 +118,12 @@ class Keystore:
             private_key, password.encode(), kdf="scrypt", iterations=self._scrypt_n
         )
         write_private(file, json.dumps(content, indent=2) + "\n")
-        if decrypt(read_json(file), password) != private_key:
-            raise InvalidInput(f"{file} did not read back as it was written")
+        try:
+            same = decrypt(read_json(file), password) == private_key
+        except WalletError:
+            same = False
+        if not same:
+            raise WalletError(f"{file} did not read back as it was written")
         return file
 
     def change_password(self, name: str, password: str, new_password: str) -> KeyFile:

@@ -364,7 +364,7 @@ def test_what_does_not_read_back_takes_nobodys_place(
         lambda: keystore.export("main", PASSWORD, tmp_path / "copy", ANOTHER),
         lambda: keystore.create("other", OTHER_KEY, PASSWORD),
     ):
-        with pytest.raises(WalletError):
+        with pytest.raises(WalletError, match="did not read back"):
             attempt()
     assert files(key.path.parent) == ["main.json"]
     assert not (tmp_path / "copy").exists()
