@@ -245,7 +245,7 @@ class Wallet:
         Raises:
             NetworkError, WrongChain: the network's chain does not answer.
         """
-        from wallet.typed_data import is_signed_by_contract  # noqa: PLC0415  # seldom asked
+        from wallet.signatures import is_signed_by_contract  # noqa: PLC0415  # seldom asked
 
         self.check_chain()
         return is_signed_by_contract(self._rpc, address, digest, signature)

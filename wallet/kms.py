@@ -15,7 +15,8 @@ from typing import Any
 from wallet.addresses import keccak, parse_address
 from wallet.errors import CannotSign, InvalidInput
 from wallet.intents import signer_of
-from wallet.typed_data import ORDER, TypedData, message_digest
+from wallet.signatures import ORDER, message_digest
+from wallet.typed_data import TypedData
 
 # What precedes the 64 bytes of a public key on secp256k1 in DER: its kind, its curve, "0x04".
 _KEY_PREFIX = bytes.fromhex("3056301006072a8648ce3d020106052b8104000a034200") + b"\x04"

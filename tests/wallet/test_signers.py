@@ -27,8 +27,8 @@ from wallet.kms import (
     parse_der_signature,
 )
 from wallet.mnemonics import derive_key
+from wallet.signatures import ORDER, sign_message, sign_typed_data
 from wallet.testing import MemorySigner
-from wallet.typed_data import ORDER, sign_message, sign_typed_data
 
 KEY = bytes.fromhex("59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d")
 WORDS = "test test test test test test test test test test test junk"

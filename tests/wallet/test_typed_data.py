@@ -20,8 +20,8 @@ from tests.wallet.conftest import Home
 from tests.wallet.test_keys import needs_cast
 from wallet import TypedData
 from wallet.errors import InvalidInput
+from wallet.signatures import ORDER, message_digest, recover_signer
 from wallet.testing import MemorySigner
-from wallet.typed_data import ORDER, message_digest, recover_signer
 
 ALICE = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 BOB = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"

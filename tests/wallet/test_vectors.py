@@ -19,9 +19,10 @@ from wallet.addresses import parse_address, to_checksum
 from wallet.errors import InvalidInput
 from wallet.keys import address_of_key, decrypt
 from wallet.mnemonics import check_mnemonic, derive_key, new_mnemonic
+from wallet.signatures import sign_typed_data
 from wallet.signer import MnemonicSigner
 from wallet.testing import MemorySigner
-from wallet.typed_data import TypedData, sign_typed_data
+from wallet.typed_data import TypedData
 
 ETHERS = ROOT / "node_modules" / "@ethersproject" / "testcases" / "testcases"
 SOURCES = ROOT / ".make" / "vectors"

@@ -9,14 +9,8 @@ import click
 
 from wallet.cli.options import Command, Settings, read_text
 from wallet.networks import Network
-from wallet.typed_data import (
-    MAX_TEXT,
-    TypedData,
-    explain,
-    message_digest,
-    sign_message,
-    sign_typed_data,
-)
+from wallet.signatures import explain, message_digest, sign_message, sign_typed_data
+from wallet.typed_data import MAX_TEXT, TypedData
 
 typed_option = click.option(
     "--typed",

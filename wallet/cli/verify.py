@@ -14,7 +14,7 @@ from wallet.cli.sign import (
     read_subject,
     typed_option,
 )
-from wallet.typed_data import recover_signer
+from wallet.signatures import recover_signer
 
 
 @click.command("verify", cls=Command)
