@@ -34,7 +34,7 @@ help:
 	@echo "make build   compile the contracts and build the wheel"
 	@echo "make clean   remove everything that was installed or built"
 
-setup: $(STAMPS)/python $(STAMPS)/npm contracts/artifacts/.inputs
+setup: $(STAMPS)/python $(STAMPS)/npm $(STAMPS)/vectors/.done contracts/artifacts/.inputs
 
 $(STAMPS)/system:
 	@mkdir -p $(STAMPS)
@@ -46,6 +46,13 @@ $(STAMPS)/python: pyproject.toml constraints.txt | $(STAMPS)/system
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+# Test vectors of BIP-39, which are in this package's sources alone.
+$(STAMPS)/vectors/.done: constraints.txt | $(STAMPS)/python
+	@mkdir -p $(@D)
+	@$(BIN)/pip download --quiet --disable-pip-version-check --constraint constraints.txt --no-deps \
+		--no-binary mnemonic --dest $(@D) mnemonic && touch $@ \
+		|| echo "setup: without the vectors of BIP-39, whose tests are skipped"
 
 # Not `npm ci`: it refuses a lock file that leaves out the binaries of other platforms.
 $(STAMPS)/npm: package.json package-lock.json .npmrc | $(STAMPS)/system

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from wallet.keys import Keystore
     from wallet.networks import Networks
     from wallet.plans import Confirmed, PaymentPlan, Plan, Reverted, StillPending
-    from wallet.signer import KeystoreSigner, Signer
+    from wallet.signer import KeystoreSigner, MnemonicSigner, Signer, WatchOnlySigner
+    from wallet.typed_data import TypedData
 
 _HOMES = {
     "Coin": "amounts",
@@ -35,7 +36,10 @@ _HOMES = {
     "Reverted": "plans",
     "StillPending": "plans",
     "KeystoreSigner": "signer",
+    "MnemonicSigner": "signer",
     "Signer": "signer",
+    "WatchOnlySigner": "signer",
+    "TypedData": "typed_data",
 }
 
 __all__ = [
@@ -43,6 +47,7 @@ __all__ = [
     "Confirmed",
     "Keystore",
     "KeystoreSigner",
+    "MnemonicSigner",
     "Networks",
     "PaymentPlan",
     "Plan",
@@ -50,7 +55,9 @@ __all__ = [
     "Sent",
     "Signer",
     "StillPending",
+    "TypedData",
     "Wallet",
+    "WatchOnlySigner",
     "format_units",
 ]
 

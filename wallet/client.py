@@ -239,6 +239,17 @@ class Wallet:
         terms, order_hash = find_terms(self.network, self._rpc, reference)
         return Purchase(order_hash, terms, read_order(self.network, self._rpc, order_hash))
 
+    def is_signed_by_contract(self, address: str, digest: bytes, signature: bytes) -> bool | None:
+        """Ask a contract account whether a signature is its own; None if there is no contract.
+
+        Raises:
+            NetworkError, WrongChain: the network's chain does not answer.
+        """
+        from wallet.signatures import is_signed_by_contract  # noqa: PLC0415  # seldom asked
+
+        self.check_chain()
+        return is_signed_by_contract(self._rpc, address, digest, signature)
+
     # ------------------------------------------------------------------- planning
 
     def plan_transfer(

@@ -33,6 +33,12 @@ class PasswordError(WalletError):
     code = "password"
 
 
+class CannotSign(WalletError):
+    """There is no key here for the address."""
+
+    code = "cannot_sign"
+
+
 class NetworkError(WalletError):
     """An endpoint cannot be reached or does not answer as it should."""
 

@@ -133,6 +133,12 @@ def make_home(platform: Platform, tmp_path: Path) -> Callable[..., Home]:
 
 
 @pytest.fixture
+def keystore(tmp_path: Path) -> Keystore:
+    """The keys of a home that knows no chain, quickly opened."""
+    return Keystore(tmp_path / "home", scrypt_n=FAST_SCRYPT)
+
+
+@pytest.fixture
 def home(make_home: Callable[..., Home]) -> Home:
     return make_home()
 

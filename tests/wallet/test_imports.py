@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.wallet.chain import Platform
 from tests.wallet.conftest import Home
+from wallet.testing import MemorySigner
 
 HEAVY = {"web3", "eth_account", "eth_keys", "eth_keyfile", "eth_abi", "pydantic", "rich", "httpx"}
 REPORT = (
@@ -44,6 +46,13 @@ def test_reading_commands_load_the_standard_library(
     assert not loaded & (HEAVY | {"node", "coincurve"})
     if command == ["balance"]:
         assert not loaded & {"Crypto", "contracts", "platformdirs"}
+
+
+def test_verifying_loads_no_signer(tmp_path: Path) -> None:
+    signer = MemorySigner()
+    signature = "0x" + signer.sign_message(b"order 8841").hex()
+    loaded = loaded_by("verify", signature, "--message", "order 8841", "--home", str(tmp_path))
+    assert not loaded & (HEAVY | {"node", "keyring"})
 
 
 def test_a_dry_run_loads_no_signer(platform: Platform, home: Home) -> None:

@@ -13,7 +13,7 @@ import pytest
 from eth_account import Account
 
 from tests.wallet.chain import CAST
-from tests.wallet.conftest import FAST_SCRYPT, PASSWORD, WALLET
+from tests.wallet.conftest import PASSWORD, WALLET
 from wallet import Keystore
 from wallet.errors import AlreadyExists, InvalidInput, PasswordError, UnknownName
 from wallet.keys import check_cost, decrypt
@@ -22,11 +22,6 @@ KEY = bytes.fromhex("59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b7
 ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 
 needs_cast = pytest.mark.skipif(not CAST.exists(), reason="cast is not installed (make setup)")
-
-
-@pytest.fixture
-def keystore(tmp_path: Path) -> Keystore:
-    return Keystore(tmp_path / "home", scrypt_n=FAST_SCRYPT)
 
 
 def wallet(home: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -172,6 +167,7 @@ def test_key_new_makes_a_standard_keystore_that_others_open(tmp_path: Path) -> N
         "key",
         "new",
         "main",
+        "--random",
         "--json",
         "--password-file",
         password_file(tmp_path),
@@ -187,7 +183,7 @@ def test_key_new_makes_a_standard_keystore_that_others_open(tmp_path: Path) -> N
 
 def test_every_new_key_is_another(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        wallet(tmp_path, "key", "new", name, "--password-file", password_file(tmp_path))
+        wallet(tmp_path, "key", "new", name, "--random", "--password-file", password_file(tmp_path))
     listed = json.loads(wallet(tmp_path, "key", "list", "--json").stdout)["keys"]
     assert [key["name"] for key in listed] == ["a", "b"]
     assert listed[0]["address"] != listed[1]["address"]
@@ -225,6 +221,61 @@ def test_cast_opens_what_we_make_and_we_open_what_cast_makes(
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["address"] == ADDRESS
+
+
+@needs_cast
+def test_cast_signs_with_what_we_export_and_what_it_makes_is_a_backup(
+    tmp_path: Path, keystore: Keystore
+) -> None:
+    keystore.create("main", KEY, PASSWORD)
+    copy = keystore.export("main", PASSWORD, tmp_path / "copy", "another password")
+    message = "order 8841"
+    by_cast = subprocess.run(
+        [
+            *(str(CAST), "wallet", "sign", message, "--keystore", str(copy)),
+            *("--password", "another password"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    ours = wallet(
+        tmp_path / "home",
+        *("sign", "--message", message, "--yes", "--json"),
+        *("--password-file", password_file(tmp_path)),
+    )
+    assert json.loads(ours.stdout)["signature"] == by_cast
+
+    subprocess.run(
+        [
+            *(str(CAST), "wallet", "import", "theirs", "--keystore-dir", str(tmp_path)),
+            *("--private-key", "0x" + KEY.hex(), "--unsafe-password", PASSWORD),
+        ],
+        capture_output=True,
+        check=True,
+    )
+    done = wallet(
+        tmp_path / "home",
+        *("key", "verify-backup", "main", "--keystore", str(tmp_path / "theirs"), "--json"),
+        *("--password-file", password_file(tmp_path)),
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["backup_verified_at"]
+
+
+@needs_cast
+def test_words_lead_cast_to_the_same_key(tmp_path: Path) -> None:
+    done = wallet(
+        tmp_path / "home",
+        *("key", "new", "main", "--mnemonic-file", str(tmp_path / "words"), "--json"),
+        *("--password-file", password_file(tmp_path)),
+    )
+    assert done.returncode == 0, done.stderr
+    words = (tmp_path / "words").read_text().strip()
+    theirs = subprocess.check_output(
+        [str(CAST), "wallet", "address", "--mnemonic", words], text=True
+    ).strip()
+    assert theirs == json.loads(done.stdout)["address"]
 
 
 def test_a_keystore_of_eth_account_is_imported(tmp_path: Path) -> None:
@@ -276,8 +327,11 @@ def test_show_names_the_file_and_never_the_key(keystore: Keystore, tmp_path: Pat
 
 
 def test_no_command_takes_a_password_or_key_as_an_argument() -> None:
-    for verb in (["key", "new"], ["key", "import"], ["send"], ["pay"], ["purchase", "confirm"]):
+    keys = [["key", verb] for verb in ("new", "import", "export", "passwd", "verify-backup")]
+    for verb in (*keys, ["send"], ["pay"], ["purchase", "confirm"], ["sign"]):
         text = subprocess.check_output([WALLET, *verb, "--help"], text=True)
         assert "--password-file" in text
         assert "--password " not in text
+        assert "--new-password " not in text
         assert "--private-key " not in text
+        assert "--mnemonic " not in text or "asked for" in text, "a flag without a value"

@@ -16,6 +16,9 @@ import pytest
 from tests.wallet.chain import SELLER, Bridge, Platform
 from tests.wallet.conftest import PASSWORD, WALLET, Home
 from wallet import Keystore
+from wallet.files import read_json
+from wallet.keys import decrypt
+from wallet.mnemonics import derive_key
 
 
 class Terminal:
@@ -182,7 +185,8 @@ def test_a_purchase_is_paid_and_confirmed(platform: Platform, home: Home, bridge
 
 
 def test_a_new_password_is_asked_twice(tmp_path: Path) -> None:
-    with terminal(WALLET, "key", "new", "main", "--home", str(tmp_path / "home")) as screen:
+    home = str(tmp_path / "home")
+    with terminal(WALLET, "key", "new", "main", "--random", "--home", home) as screen:
         screen.expect("New password for main")
         screen.type(PASSWORD)
         screen.expect("Repeat")
@@ -195,6 +199,163 @@ def test_a_new_password_is_asked_twice(tmp_path: Path) -> None:
         screen.expect("Key main: 0x")
         assert screen.exit_code() == 0
     assert len(Keystore(tmp_path / "home").unlock("main", PASSWORD)) == 32
+
+
+def type_new_password(screen: Terminal, password: str = PASSWORD) -> None:
+    screen.expect("New password for")
+    screen.type(password)
+    screen.expect("Repeat")
+    screen.type(password)
+
+
+def read_words(screen: Terminal) -> str:
+    """The words on the screen, in the order of their numbers."""
+    screen.expect("These 24 words are the key")
+    screen.expect("Press Enter")
+    shown = screen.screen.partition("shown this once")[2]
+    words = {int(number): word for number, word in re.findall(r"(\d+) ([a-z]+)", shown)}
+    assert sorted(words) == list(range(1, 25))
+    return " ".join(words[number] for number in sorted(words))
+
+
+ASIDE, BACK = re.escape("\x1b[?1049h"), re.escape("\x1b[2J\x1b[H\x1b[?1049l")
+
+
+def test_words_are_shown_once_and_typed_again_before_there_is_a_key(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with terminal(WALLET, "key", "new", "main", "--home", str(home)) as screen:
+        type_new_password(screen)
+        screen.expect(ASIDE)
+        words = read_words(screen)
+        screen.type("")
+        screen.expect(BACK)
+        screen.expect(ASIDE)
+        screen.expect("Type the 24 words")
+        assert not home.exists(), "no key before its backup"
+        wrong = words.split()
+        wrong[6] = "zoo" if wrong[6] != "zoo" else "abandon"
+        screen.type(" ".join(wrong))
+        screen.expect(r"Not the same: 7\.")
+        screen.type(" ".join(words.split()[:23]))
+        screen.expect("there are 23 words")
+        screen.type("  " + words.upper())
+        screen.expect(BACK)
+        screen.expect("Key main: 0x")
+        assert screen.exit_code() == 0
+    keystore = Keystore(home)
+    assert keystore.unlock("main", PASSWORD) == derive_key(words)
+    origin = keystore.origin(keystore.get("main"))
+    assert origin.kind == "mnemonic"
+    assert origin.backup_verified_at is not None
+    kept = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
+    assert not [word for word in words.split() if len(word) > 7 and word.encode() in kept]
+
+
+def test_words_that_are_never_typed_again_make_no_key(tmp_path: Path) -> None:
+    with terminal(WALLET, "key", "new", "main", "--home", str(tmp_path / "home")) as screen:
+        type_new_password(screen)
+        read_words(screen)
+        screen.type("")
+        for _ in range(3):
+            screen.expect("Type the 24 words")
+            screen.type("I have them, believe me")
+            screen.expect("Not the same")
+        screen.expect("no key was made")
+        assert screen.exit_code() == 3
+    assert not (tmp_path / "home").exists()
+
+
+def test_an_interrupt_leaves_no_words_on_the_screen(tmp_path: Path) -> None:
+    with terminal(WALLET, "key", "new", "main", "--home", str(tmp_path / "home")) as screen:
+        type_new_password(screen)
+        read_words(screen)
+        assert screen.exit_code(pressing=b"\x03") == 3
+        assert screen.screen.rpartition("\x1b[?1049l")[0].endswith("\x1b[2J\x1b[H")
+        assert "Press Enter" not in screen.screen.rpartition("\x1b[?1049l")[2]
+    assert not (tmp_path / "home").exists()
+
+
+WORDS = "test test test test test test test test test test test junk"
+
+
+def test_words_and_a_passphrase_are_asked_for_and_asked_again_as_a_backup(tmp_path: Path) -> None:
+    home = ("--home", str(tmp_path / "home"))
+    new = terminal(WALLET, "key", "import", "main", "--mnemonic", "--passphrase", *home)
+    with new as screen:
+        screen.expect("BIP-39 passphrase")
+        screen.type("open sesame")
+        screen.expect("Repeat")
+        screen.type("open sesame")
+        screen.expect("Type the words")
+        screen.type(WORDS)
+        type_new_password(screen)
+        screen.expect("Key main: 0x")
+        assert screen.exit_code() == 0
+        assert "sesame" not in screen.screen
+    keystore = Keystore(tmp_path / "home")
+    assert keystore.unlock("main", PASSWORD) == derive_key(WORDS, passphrase="open sesame")
+
+    with terminal(WALLET, "key", "verify-backup", "main", *home) as screen:
+        screen.expect("BIP-39 passphrase")
+        screen.type("open sesame")
+        screen.expect("Type the words")
+        screen.type(WORDS)
+        screen.expect("The backup brings back main")
+        assert screen.exit_code() == 0
+    assert keystore.origin(keystore.get("main")).backup_verified_at is not None
+
+
+def test_a_password_is_changed_and_a_copy_gets_its_own(tmp_path: Path, keystore: Keystore) -> None:
+    keystore.create("main", b"\x01" * 32, PASSWORD)
+    home = ("--home", str(tmp_path / "home"))
+    with terminal(WALLET, "key", "passwd", "main", *home) as screen:
+        screen.expect("Password for main")
+        screen.type(PASSWORD)
+        type_new_password(screen, "another password")
+        screen.expect("is changed")
+        assert screen.exit_code() == 0
+    assert keystore.unlock("main", "another password") == b"\x01" * 32
+    with terminal(WALLET, "key", "export", "main", str(tmp_path / "copy"), *home) as screen:
+        screen.expect("Password for main")
+        screen.type("another password")
+        screen.expect("New password for copy")
+        screen.type("a third password")
+        screen.expect("Repeat")
+        screen.type("a third password")
+        screen.expect("Encrypted in")
+        assert screen.exit_code() == 0
+    assert decrypt(read_json(tmp_path / "copy"), "a third password") == b"\x01" * 32
+
+
+def test_a_key_is_removed_only_by_its_name_typed(tmp_path: Path, keystore: Keystore) -> None:
+    keystore.create("main", b"\x01" * 32, PASSWORD)
+    rm = (WALLET, "key", "rm", "main", "--without-backup", "--yes", "--home")
+    for typed, code in (("y", 3), ("main", 0)):
+        with terminal(*rm, str(tmp_path / "home")) as screen:
+            screen.expect("Backup   not verified")
+            screen.expect("Type the key's name")
+            screen.type(typed)
+            assert screen.exit_code() == code
+        assert keystore.names() == ([] if typed == "main" else ["main"])
+
+
+def test_what_is_signed_is_shown_and_confirmed(tmp_path: Path, keystore: Keystore) -> None:
+    key = keystore.create("main", b"\x01" * 32, PASSWORD)
+    sign = (WALLET, "sign", "--message", "I am\nhere", "--home", str(tmp_path / "home"))
+    with terminal(*sign) as screen:
+        screen.expect("From     main     " + key.address)
+        screen.expect(re.escape('Message  "I am\\nhere"'))
+        screen.expect(r"Sign\? \[y/N\]")
+        screen.type("n")
+        assert screen.exit_code() == 3
+        assert "0x" not in screen.screen.partition("Message")[2]
+    with terminal(*sign) as screen:
+        screen.expect(r"Sign\? \[y/N\]")
+        screen.type("y")
+        screen.expect("Password for main")
+        screen.type(PASSWORD)
+        screen.expect("Signature 0x[0-9a-f]{130}")
+        assert screen.exit_code() == 0
 
 
 def test_a_private_key_is_asked_for_unseen(tmp_path: Path) -> None:

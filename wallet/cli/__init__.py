@@ -29,12 +29,14 @@ EXIT_CODES: dict[type[BaseException], int] = {
 
 # Verb -> module and short help, so that the list of verbs needs none of the modules.
 _VERBS = {
-    "key": ("wallet.cli.key", "Make, import and show keys."),
+    "key": ("wallet.cli.key", "Make, import, back up and remove keys."),
     "network": ("wallet.cli.network", "Add, choose and show networks."),
     "balance": ("wallet.cli.balance", "Show what keys hold."),
     "send": ("wallet.cli.send", "Pay an address or one of your own keys."),
     "pay": ("wallet.cli.pay", "Pay a purchase into escrow."),
     "purchase": ("wallet.cli.purchase", "Show, confirm or reclaim a purchase."),
+    "sign": ("wallet.cli.sign", "Sign a message or typed data."),
+    "verify": ("wallet.cli.verify", "Say who signed a message or typed data."),
     "history": ("wallet.cli.history", "Show what came and went."),
 }
 

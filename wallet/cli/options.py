@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -52,6 +52,9 @@ class Settings:
     yes: bool = False
     password_file: Path | None = None
     password_fd: int | None = None
+    password_keyring: bool = False
+    new_password_file: Path | None = None
+    new_password_fd: int | None = None
 
     # ------------------------------------------------------------------- telling
 
@@ -82,8 +85,8 @@ class Settings:
             return
         if not self.yes:
             raise ConfirmationRequired("not on a terminal: confirm with --yes")
-        if self.password_file is None and self.password_fd is None:
-            raise PasswordError("not on a terminal: give --password-file or --password-fd")
+        if not self._password_sources():
+            raise PasswordError(_NAME_SOURCE)
 
     def confirm(self, question: str) -> None:
         """Ask unless --yes was given. Raises Declined."""
@@ -92,20 +95,42 @@ class Settings:
 
     def password(self, key: str, new: bool = False) -> str:
         """Get a password from where the flags say, else from the terminal. Raises PasswordError."""
-        if self.password_file is not None and self.password_fd is not None:
-            raise click.UsageError("give one of --password-file and --password-fd")
-        if self.password_file is not None:
-            return _first_line(self.password_file.read_bytes())
-        if self.password_fd is not None:
-            try:
-                with os.fdopen(self.password_fd, "rb", closefd=False) as file:
-                    return _first_line(file.read())
-            except OSError as error:
-                raise PasswordError(
-                    f"--password-fd {self.password_fd} cannot be read: {error.strerror}"
-                ) from error
+        if len(self._password_sources()) > 1:
+            raise click.UsageError(f"give one of {' and '.join(self._password_sources())}")
+        if self.password_keyring:
+            from wallet.keyrings import read_password  # noqa: PLC0415
+
+            return read_password(self.keystore().get(key).address)
+        read = _read_password(self.password_file, self.password_fd, "--password-fd")
+        return self._ask_password(key, new, _NAME_SOURCE) if read is None else read
+
+    def new_password(self, key: str) -> str:
+        """Get the password that replaces or joins one, by its own flags, else from the terminal.
+
+        Raises:
+            PasswordError: it cannot be got.
+        """
+        if self.new_password_file is not None and self.new_password_fd is not None:
+            raise click.UsageError("give one of --new-password-file and --new-password-fd")
+        read = _read_password(self.new_password_file, self.new_password_fd, "--new-password-fd")
+        return self._ask_password(key, True, _NAME_NEW_SOURCE) if read is None else read
+
+    @property
+    def new_password_given(self) -> bool:
+        return self.new_password_file is not None or self.new_password_fd is not None
+
+    def _password_sources(self) -> list[str]:
+        """The flags given that say where the password is."""
+        flags = {
+            "--password-file": self.password_file is not None,
+            "--password-fd": self.password_fd is not None,
+            "--password-keyring": self.password_keyring,
+        }
+        return [name for name, given in flags.items() if given]
+
+    def _ask_password(self, key: str, new: bool, otherwise: str) -> str:
         if not self.on_terminal:
-            raise PasswordError("not on a terminal: give --password-file or --password-fd")
+            raise PasswordError(otherwise)
         question = f"{'New password' if new else 'Password'} for {key}"
         answer: str = click.prompt(question, hide_input=True, err=True, confirmation_prompt=new)
         return answer
@@ -159,11 +184,37 @@ class Settings:
         return address, next(own, None)
 
 
-def _first_line(content: bytes) -> str:
+_NAME_SOURCE = "not on a terminal: give --password-file, --password-fd or --password-keyring"
+_NAME_NEW_SOURCE = "not on a terminal: give --new-password-file or --new-password-fd"
+
+
+def _read_password(file: Path | None, descriptor: int | None, flag: str) -> str | None:
+    """The password in a file or behind a descriptor; None where neither was named."""
+    if file is not None:
+        return first_line(file.read_bytes())
+    if descriptor is None:
+        return None
+    try:
+        with os.fdopen(descriptor, "rb", closefd=False) as opened:
+            return first_line(opened.read())
+    except OSError as error:
+        raise PasswordError(f"{flag} {descriptor} cannot be read: {error.strerror}") from error
+
+
+def first_line(content: bytes) -> str:
+    """The first line of a secret's file. Raises PasswordError."""
     try:
         return content.decode("utf-8").split("\n", 1)[0].removesuffix("\r")
     except UnicodeDecodeError as error:
         raise PasswordError("the password is not UTF-8 text") from error
+
+
+def read_text(file: TextIO, limit: int) -> str:
+    """Read what a file option named, up to a number of characters. Raises InvalidInput."""
+    try:
+        return file.read(limit)
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{file.name} is not UTF-8 text") from error
 
 
 # ------------------------------------------------------------------------------- flags
@@ -196,15 +247,31 @@ def password_options() -> list[click.Parameter]:
     return [
         _option("--password-file", type=path, help="Read the password from a file's first line."),
         _option("--password-fd", type=int, help="Read it from an open file descriptor."),
+        _option("--password-keyring", is_flag=True, help="Read it from the system's keyring."),
+    ]
+
+
+def new_password_options() -> list[click.Parameter]:
+    """The flags of commands that also give a key, or a copy of it, another password."""
+    path = click.Path(exists=True, dir_okay=False, path_type=Path)
+    return [
+        _option("--new-password-file", type=path, help="Read the new password from a file."),
+        _option("--new-password-fd", type=int, help="Read it from an open file descriptor."),
     ]
 
 
 class Command(click.Command):
     """A command with the shared flags."""
 
-    def __init__(self, *args: Any, signs: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, signs: bool = False, encrypts: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.params += [*(password_options() if signs else ()), *shared_options()]
+        self.params += [
+            *(password_options() if signs else ()),
+            *(new_password_options() if encrypts else ()),
+            *shared_options(),
+        ]
 
 
 class _Parsed(click.ParamType[Any]):
