@@ -30,7 +30,7 @@ from wallet.errors import (
 )
 from wallet.files import default_home, private_folder
 from wallet.history import Movement, earlier_recipients, read_movements
-from wallet.intents import ReceiveAuthorization, signer_of
+from wallet.intents import Intent, ReceiveAuthorization, signer_of
 from wallet.journal import Entry, Journal, NonceTaken
 from wallet.networks import Network, Networks
 from wallet.plans import (
@@ -451,13 +451,25 @@ class Wallet:
             PasswordError: from the signer.
             WalletError: what came back is not this key's signature of what was planned.
         """
+        return self.sign_intent(plan.authorization.intent)
+
+    def sign_intent(self, intent: Intent) -> bytes:
+        """Sign something for a contract of this network; 65 bytes, r s v.
+
+        Raises:
+            WrongChain: the endpoint serves another chain than the profile names.
+            Refused: another address has to sign it, or the network has no such contract.
+            PasswordError: from the signer.
+            WalletError: what came back is not this key's signature of it.
+        """
+        if intent.signer not in (None, self.address):
+            raise Refused(
+                f"the {intent.kind} is for {intent.signer} to sign, this key is {self.address}"
+            )
+        contract, chain_id = self.network.contract(intent.contract), self.network.chain_id
         self.check_chain()
-        authorization, network = plan.authorization, self.network
-        signature = self._require_signer().sign_typed_data(
-            authorization.typed_data(network.chain_id, network.coin)
-        )
-        digest = authorization.digest(network.chain_id, network.coin)
-        actual = signer_of(digest, signature)
+        signature = self._require_signer().sign_typed_data(intent.typed_data(chain_id, contract))
+        actual = signer_of(intent.digest(chain_id, contract), signature)
         if actual != self.address:
             raise WalletError(f"the signature is one of {actual}, not of {self.address}")
         return signature
