@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from wallet.abi import TOPICS, encode_word, words_of
 from wallet.addresses import ZERO_ADDRESS, to_checksum
+from wallet.logs import read_logs
 from wallet.networks import Network
 from wallet.rpc import Rpc
 
@@ -164,16 +165,7 @@ def _escrow_note(note: Any, amount: int, direction: str) -> tuple[str | None, bo
 
 
 def _get_logs(network: Network, rpc: Rpc, address: str, topics: list[Any]) -> list[Any]:
-    logs: list[Any] = rpc.call(
-        "eth_getLogs",
-        {
-            "address": address,
-            "topics": topics,
-            "fromBlock": hex(network.first_block),
-            "toBlock": "latest",
-        },
-    )
-    return logs
+    return read_logs(rpc, address, topics, network.first_block)
 
 
 def _position(log: Any) -> tuple[int, int]:

@@ -405,9 +405,9 @@ def read_uint(name: str, value: Any, bits: int) -> int:
     """Read an unsigned integer written as a number or as decimal digits. Raises InvalidInput."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 78:
         value = int(value)
-    if type(value) is not int or not 0 <= value < 2**bits:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**bits:
         raise InvalidInput(f"{name} is {value!r}, not an unsigned number of {bits} bits")
-    return value
+    return int(value)
 
 
 def read_text(value: Mapping[str, Any], name: str) -> str:

@@ -34,7 +34,8 @@ _VERBS = {
     "balance": ("wallet.cli.balance", "Show what keys hold."),
     "send": ("wallet.cli.send", "Pay an address or one of your own keys."),
     "pay": ("wallet.cli.pay", "Pay a purchase into escrow."),
-    "purchase": ("wallet.cli.purchase", "Show, confirm or reclaim a purchase."),
+    "purchase": ("wallet.cli.purchase", "Show, confirm, dispute or reclaim a purchase."),
+    "credit": ("wallet.cli.credit", "Accept, draw on and repay a credit line."),
     "history": ("wallet.cli.history", "Show what came and went."),
 }
 
