@@ -24,7 +24,7 @@ from wallet.credit import (
     repayment_nonce,
     repayment_reference,
 )
-from wallet.errors import InvalidInput, Refused
+from wallet.errors import InvalidInput, Refused, WalletError
 from wallet.intents import Intent, ReceiveAuthorization, lone_nonce
 from wallet.parts import WalletParts
 
@@ -145,13 +145,17 @@ class CreditActions(WalletParts):
         self.check_offer(offer)
         sender = self._check_standing(0)
         data = encode_call("accept", *offer.intent.words(), tail=offer.signature)
-        return self._plan(
+        plan = self._plan(
             self.network.contract("credit_book"),
             data,
             balance=sender.units,
             balance_after=sender.units,
             idempotency_key=idempotency_key,
         )
+        # The hash is decoded from the call: it is of the very terms that are shown.
+        if plan.intent["offer_hash"] != "0x" + offer.offer_hash.hex():
+            raise WalletError(f"the call accepts {plan.intent['offer_hash']}, another offer")
+        return plan
 
     def sign_acceptance(self, offer: SignedOffer, *, valid_for: int = DAY) -> tuple[bytes, int]:
         """Sign the acceptance of an offer for others to send; the signature and its deadline.

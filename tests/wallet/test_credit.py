@@ -12,7 +12,9 @@ import pytest
 from eth_account import Account
 
 from tests.wallet.chain import COIN, DAY, SELLER, Platform, Proxy, lose
-from tests.wallet.conftest import FAST_SCRYPT, PASSWORD, Home  # noqa: F401
+from tests.wallet.conftest import PASSWORD, Home
+from tests.wallet.test_crash import kill_at
+from tests.wallet.test_terminal import terminal
 from wallet import Confirmed, StillPending
 from wallet.credit import BPS_YEAR
 from wallet.errors import (
@@ -488,3 +490,61 @@ def test_off_a_terminal_nothing_is_done_without_yes(home: Home, command: tuple[s
 @pytest.mark.parametrize("amount", ["1,5", "ALL", "-1", "0x1", "everything"])
 def test_amounts_are_decimal_text_or_all(home: Home, amount: str) -> None:
     assert home.confirmed("credit", "repay", "--", amount).code == 2
+
+
+# --------------------------------------------------------------- on a terminal, and killed
+
+
+def test_terms_are_agreed_to_on_a_terminal(
+    lent: Platform, home: Home, offered: dict[str, Any], tmp_path: Path
+) -> None:
+    source, me = str(tmp_path / "offer.json"), home.account.address
+    with terminal(*home.command("credit", "accept", source)) as screen:
+        screen.expect(r"Limit    300\.00 PLZ")
+        screen.expect(r"Accept these terms\? \[y/N\]")
+        screen.type("n")
+        assert screen.exit_code() == 3
+    assert statement(lent, me)[0] == 0
+    with terminal(*home.command("credit", "accept", source)) as screen:
+        screen.expect(r"Accept these terms\? \[y/N\]")
+        screen.type("y")
+        screen.expect("Password for main")
+        screen.type(PASSWORD)
+        screen.expect("Confirmed in block")
+        assert screen.exit_code() == 0
+    assert statement(lent, me)[0] == 1
+    with terminal(*home.command("credit", "draw", "5")) as screen:
+        screen.expect(r"Owed     0\.00 → 5\.025 PLZ")
+        screen.expect(r"Draw\? \[y/N\]")
+        screen.type("")
+        assert screen.exit_code() == 3
+    assert lent.balance(me) == 100 * COIN
+
+
+@pytest.mark.parametrize("command", [["draw", "5"], ["repay", "4"], ["repay", "all"]])
+def test_a_killed_command_is_finished_and_not_repeated(
+    lent: Platform, make_home: Callable[..., Home], proxy: Proxy, command: list[str]
+) -> None:
+    home = make_home(name="killed", rpc_url=proxy.url)
+    lent.line_of(home.account, drawn=10 * COIN)
+    before = lent.balance(home.account.address)
+    for hooks in (proxy.before, proxy.before, proxy.after):
+        kill_at(hooks, "eth_sendRawTransaction")(home, ["credit", *command])
+    done = home.confirmed("credit", *command, "--json")
+    assert (done.code, done.json["resumed"]) == (0, True), done.err
+    assert len(set(proxy.sent)) == 1
+    moved = lent.balance(home.account.address) - before
+    if command[1] == "all":
+        assert -10_051_000 < moved <= -10_050_000
+        assert statement(lent, home.account.address)[6] == 0
+    else:
+        assert moved == {"draw": 5, "repay": -4}[command[0]] * COIN
+
+
+def test_killed_while_the_password_is_asked_nothing_is_signed(lent: Platform, home: Home) -> None:
+    lent.line_of(home.account, drawn=10 * COIN)
+    with terminal(*home.command("credit", "repay", "all", "--yes")) as screen:
+        screen.expect("Password for main")
+    with home.wallet() as wallet:
+        assert wallet.unfinished() == []
+    assert lent.balance(home.account.address) == 110 * COIN

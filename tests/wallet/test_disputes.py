@@ -11,8 +11,10 @@ import pytest
 from eth_utils import keccak
 
 from node.bridge.disputes import canonical_form, hash_of_statement
-from tests.wallet.chain import DAY, SELLER, Platform
-from tests.wallet.conftest import Home
+from tests.wallet.chain import DAY, SELLER, Platform, Proxy
+from tests.wallet.conftest import PASSWORD, Home
+from tests.wallet.test_crash import kill_at
+from tests.wallet.test_terminal import terminal
 from wallet.disputes import Statement, keep_statement, kept_text
 from wallet.errors import InvalidInput
 
@@ -265,3 +267,39 @@ def test_off_a_terminal_nothing_is_said_without_yes(home: Home) -> None:
     for verb in ("dispute", "evidence"):
         done = home.run("purchase", verb, "0x" + "11" * 32, "--text", "x", "--json")
         assert (done.code, done.json["error"]["code"]) == (5, "confirmation_required")
+
+
+def test_a_dispute_is_agreed_to_on_a_terminal(
+    rewound: Platform, home: Home, order: dict[str, Any]
+) -> None:
+    command = home.command("purchase", "dispute", order["hash"], "--text", "It is broken.")
+    with terminal(*command) as screen:
+        screen.expect("Text     It is broken")
+        screen.expect(r"Open the dispute\? \[y/N\]")
+        screen.type("n")
+        assert screen.exit_code() == 3
+    assert rewound.order(order["hash"])[3] == 2
+    assert not (home.path / "statements").exists()
+    with terminal(*command) as screen:
+        screen.expect(r"Open the dispute\? \[y/N\]")
+        screen.type("y")
+        screen.expect("What you say is kept in")
+        screen.expect("Password for main")
+        screen.type(PASSWORD)
+        screen.expect("Confirmed in block")
+        assert screen.exit_code() == 0
+    assert rewound.order(order["hash"])[3] == 4
+
+
+def test_a_killed_dispute_has_its_text_and_is_not_repeated(
+    rewound: Platform, make_home: Callable[..., Home], proxy: Proxy
+) -> None:
+    home = make_home(name="killed", rpc_url=proxy.url)
+    order = paid(rewound, home)
+    command = ["purchase", "dispute", order["hash"], "--text", "It is broken."]
+    kill_at(proxy.before, "eth_sendRawTransaction")(home, command)
+    (kept,) = (home.path / "statements").iterdir()
+    done = home.confirmed(*command, "--json")
+    assert (done.code, done.json["resumed"]) == (0, True), done.err
+    assert kept.stem == done.json["intent"]["evidence_hash"]
+    assert len(set(proxy.sent)) == 1

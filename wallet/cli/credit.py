@@ -203,7 +203,7 @@ def _offer_lines(symbol: str, offer: SignedOffer) -> list[str]:
         f"Rate     {percent(offer.number('aprBps'))} a year: simple interest by the second on what "
         f"is drawn; {percent(fee)} of each draw, at once",
         f"Holdback {percent(holdback)} of each sale after the fee repays it, or more if you choose",
-        "Minimum  every 60 days from the first draw: the interest by then, and 1/9 of the debt",
+        "Minimum  every 60 days from the first draw: the interest by then, 1/9 of the principal",
         f"Past due 7 days of grace; then no draws, and {percent(most)} of each sale. After 90 days "
         "default: all is due. After 180 days it is written off, and still owed",
         f"By       {offer.underwriter}, an underwriter by the chain's word; until "
