@@ -137,6 +137,12 @@ def test_the_bridges_own_json_of_an_offer_is_accepted_from_stdin(
     assert statement(lent, home.account.address)[0] == 1
 
 
+def test_the_bridges_form_is_the_bridges(lent: Platform, home: Home) -> None:
+    from node.bridge.credit_offers import Offer  # the whole bridge is loaded
+
+    assert set(bridge_offer(lent, home.account.address)) == set(Offer.model_fields)
+
+
 def test_an_acceptance_may_be_signed_for_the_bridge_to_send(
     lent: Platform, home: Home, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import Any
 
@@ -11,10 +12,10 @@ from eth_account import Account
 from eth_utils import to_checksum_address
 
 from node.chain import typed_data
-from tests.wallet.chain import CAST, CHAIN_ID, COIN, DAY, SELLER, Platform
+from tests.wallet.chain import CAST, CHAIN_ID, COIN, DAY, ROOT, SELLER, Platform
 from tests.wallet.conftest import Home
 from wallet.errors import InvalidInput, Refused
-from wallet.intents import INTENTS, Intent, lone_nonce, name_reference, signer_of
+from wallet.intents import INTENTS, Intent, _type_text, lone_nonce, name_reference, signer_of
 
 CONTRACT = to_checksum_address("0x" + "c0" * 20)
 needs_cast = pytest.mark.skipif(not CAST.exists(), reason="cast is not installed (make setup)")
@@ -77,6 +78,17 @@ def test_an_intent_is_the_one_the_bridge_expects(kind: str) -> None:
 def test_no_type_of_the_bridge_is_missing() -> None:
     coins = {"TransferWithAuthorization", "ReceiveWithAuthorization"}
     assert {*typed_data._INTENTS, *coins} <= set(INTENTS)
+
+
+def test_the_table_is_what_the_contracts_sources_hash() -> None:
+    hashed = set()
+    for source in (ROOT / "contracts").glob("*.sol"):
+        for call in re.findall(r"keccak256\(\s*((?:\"[^\"]*\"\s*)+)\)", source.read_text()):
+            hashed.add("".join(re.findall(r"\"([^\"]*)\"", call)))
+    # The permit's is OpenZeppelin's; the terms are hashed, and never signed as such.
+    hashed.add("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)")
+    hashed = {text for text in hashed if "(" in text and not text.startswith("Terms(")}
+    assert {_type_text(kind, type_.fields) for kind, type_ in INTENTS.items()} == hashed
 
 
 def test_references_and_their_nonces_are_the_bridges() -> None:
