@@ -97,6 +97,8 @@ class DisputeActions(WalletParts):
         else:
             kind = "Evidence"
             self._check_arguable(purchase, statement)
+            if self.address not in (purchase.terms.payer, purchase.terms.payee):
+                raise Refused("the operator's evidence is a transaction of its own")
             message["party"] = self.address
             reference = name_reference("plaza/evidence", order_hash, "0x" + said.hex())
         self._check_statement(purchase, statement)

@@ -263,6 +263,32 @@ def test_a_text_is_needed_once(home: Home) -> None:
         assert (done.code, "one of --text and --text-file" in done.err) == (2, True)
 
 
+def test_a_salt_is_32_bytes(home: Home) -> None:
+    done = home.confirmed("purchase", "dispute", "0x" + "11" * 32, "--text", "a", "--salt", "0x12")
+    assert (done.code, "--salt is '0x12', not 32 bytes as 0x hex" in done.err) == (2, True)
+
+
+def test_the_operator_signs_no_evidence_for_others_to_send(
+    rewound: Platform, home: Home, make_home: Callable[..., Home]
+) -> None:
+    operator = make_home(name="operator")
+    me = operator.account.address
+    terms = rewound.terms(home.account.address, rewound.member().address, operator=me)
+    solidity, escrow = rewound.solidity_terms(terms), rewound.escrow.functions
+    approve = rewound.coin.functions.approve(rewound.escrow.address, AMOUNT)
+    rewound.acting(home.account.address, approve)
+    rewound.acting(home.account.address, escrow.authorize(solidity, AMOUNT))
+    rewound.acting(me, escrow.confirmDelivery(solidity))
+    order = {"hash": rewound.order_hash(terms)}
+    assert dispute(home, order).code == 0
+    arguments = ("purchase", "evidence", order["hash"], "--text", "It was whole.", "--json")
+    assert said(operator.confirmed(*arguments, "--sign-only")) == (
+        1,
+        "the operator's evidence is a transaction of its own",
+    )
+    assert operator.confirmed(*arguments).code == 0
+
+
 def test_off_a_terminal_nothing_is_said_without_yes(home: Home) -> None:
     for verb in ("dispute", "evidence"):
         done = home.run("purchase", verb, "0x" + "11" * 32, "--text", "x", "--json")

@@ -79,6 +79,10 @@ def _say(  # the flags
     from wallet.intents import read_bytes32  # noqa: PLC0415
 
     words = _read_text(text, text_file)
+    try:
+        salt_bytes = None if salt is None else read_bytes32("--salt", salt)
+    except InvalidInput as error:
+        raise click.BadParameter(str(error)) from error
     if not dry_run:
         settings.require_answerable()
     signer = settings.signer()
@@ -90,7 +94,7 @@ def _say(  # the flags
             wallet.address,
             words,
             reference,
-            None if salt is None else read_bytes32("--salt", salt),
+            salt_bytes,
         )
         if sign_only and not dry_run:
             return _sign(settings, wallet, purchase, statement, order)
