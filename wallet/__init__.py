@@ -3,8 +3,8 @@
     from wallet import Coin, KeystoreSigner, Wallet
 
     with Wallet.open("plaza", signer=KeystoreSigner("main", password=ask)) as wallet:
-        plan = wallet.plan_transfer(to, Coin("12.50"))
-        outcome = wallet.submit(plan, idempotency_key="order-8841").wait(timeout=30)
+        plan = wallet.plan_transfer(to, Coin("12.50"), memo="order 8841", idempotency_key="o-8841")
+        outcome = wallet.submit(plan).wait(timeout=30)
 
 Names are imported when they are used, so that a command loads no more than it needs.
 """
@@ -15,8 +15,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wallet.aio import AsyncWallet
     from wallet.amounts import Coin, format_units
     from wallet.client import Sent, Wallet
+    from wallet.credit_actions import RepaymentPlan
+    from wallet.disputes import Statement
+    from wallet.intents import Intent
     from wallet.keys import Keystore
     from wallet.networks import Networks
     from wallet.plans import Confirmed, PaymentPlan, Plan, Reverted, StillPending
@@ -24,10 +28,14 @@ if TYPE_CHECKING:
     from wallet.typed_data import TypedData
 
 _HOMES = {
+    "AsyncWallet": "aio",
     "Coin": "amounts",
     "format_units": "amounts",
     "Sent": "client",
     "Wallet": "client",
+    "RepaymentPlan": "credit_actions",
+    "Statement": "disputes",
+    "Intent": "intents",
     "Keystore": "keys",
     "Networks": "networks",
     "Confirmed": "plans",
@@ -43,17 +51,21 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncWallet",
     "Coin",
     "Confirmed",
+    "Intent",
     "Keystore",
     "KeystoreSigner",
     "MnemonicSigner",
     "Networks",
     "PaymentPlan",
     "Plan",
+    "RepaymentPlan",
     "Reverted",
     "Sent",
     "Signer",
+    "Statement",
     "StillPending",
     "TypedData",
     "Wallet",

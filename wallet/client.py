@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from wallet.abi import describe_revert, encode_call, words_of
-from wallet.addresses import ZERO_ADDRESS, keccak, parse_address
+from wallet.addresses import ZERO_ADDRESS, keccak, parse_address, parse_memo
 from wallet.amounts import format_units
+from wallet.credit_actions import CreditActions, RepaymentPlan
+from wallet.dispute_actions import DisputeActions
 from wallet.errors import (
     IdempotencyConflict,
     InsufficientFunds,
@@ -30,7 +32,7 @@ from wallet.errors import (
 )
 from wallet.files import default_home, private_folder
 from wallet.history import Movement, earlier_recipients, read_movements
-from wallet.intents import ReceiveAuthorization, signer_of
+from wallet.intents import Intent, ReceiveAuthorization, signer_of
 from wallet.journal import Entry, Journal, NonceTaken
 from wallet.networks import Network, Networks
 from wallet.plans import (
@@ -138,7 +140,7 @@ class Sent:
             pause = min(pause * 1.5, 1.0)
 
 
-class Wallet:
+class Wallet(CreditActions, DisputeActions):
     """One key on one network. Use it as a context manager, or close it."""
 
     def __init__(
@@ -253,13 +255,19 @@ class Wallet:
     # ------------------------------------------------------------------- planning
 
     def plan_transfer(
-        self, to: str, units: int, memo: bytes | None = None, allow_unusual: bool = False
+        self,
+        to: str,
+        units: int,
+        memo: str | bytes | None = None,
+        allow_unusual: bool = False,
+        idempotency_key: str | None = None,
     ) -> Plan:
         """Plan a payment of `units` to an address.
 
         Args:
-            memo: 32 bytes, public and indexed on chain.
+            memo: up to 32 bytes of text, or 32 bytes; public and indexed on chain.
             allow_unusual: permit the zero address, the coin's contract and oneself.
+            idempotency_key: what `submit` knows the plan by: the same key, the same transaction.
 
         Raises:
             InvalidInput: the address, amount or memo cannot be meant.
@@ -280,6 +288,8 @@ class Wallet:
         if memo is None:
             data = encode_call("transfer", to, units)
         else:
+            if isinstance(memo, str):
+                memo = parse_memo(memo)
             data = encode_call("transferWithMemo", to, units, memo)
         self.check_chain()
         sender = self._check_standing(units, to)
@@ -293,6 +303,7 @@ class Wallet:
             warnings=warnings,
             earlier_payments=earlier.get(to, 0),
             first_time=to not in earlier and to != self.address,
+            idempotency_key=idempotency_key,
         )
 
     def payment_request(self, reference: str) -> PaymentRequest:
@@ -303,7 +314,9 @@ class Wallet:
         """
         return fetch_request(self.network, reference)
 
-    def plan_payment(self, request: PaymentRequest) -> PaymentPlan:
+    def plan_payment(
+        self, request: PaymentRequest, *, idempotency_key: str | None = None
+    ) -> PaymentPlan:
         """Plan to pay a purchase.
 
         Raises:
@@ -358,9 +371,10 @@ class Wallet:
             balance=sender.units,
             balance_after=sender.units - request.amount,
             warnings=tuple(warnings),
+            idempotency_key=idempotency_key,
         )
 
-    def plan_release(self, purchase: Purchase) -> Plan:
+    def plan_release(self, purchase: Purchase, *, idempotency_key: str | None = None) -> Plan:
         """Plan the buyer's confirmation: everything held goes to the seller, less the highest fee.
 
         Raises:
@@ -371,9 +385,9 @@ class Wallet:
         data = encode_call(
             "release", *purchase.terms.words(), purchase.order.held, purchase.terms.max_fee_bps
         )
-        return self._plan_for_order(purchase, data, gained=0)
+        return self._plan_for_order(purchase, data, 0, idempotency_key)
 
-    def plan_reclaim(self, purchase: Purchase) -> Plan:
+    def plan_reclaim(self, purchase: Purchase, *, idempotency_key: str | None = None) -> Plan:
         """Plan to take back what was not delivered in time.
 
         Raises:
@@ -384,12 +398,14 @@ class Wallet:
         now, terms = self._next_block_time(), purchase.terms
         if purchase.order.status == "delivered":
             raise Refused("delivery was confirmed: the purchase can be released, not reclaimed")
+        if purchase.order.status == "disputed":
+            raise Refused("the purchase is in dispute: the arbiter decides, or a party gives in")
         if now < terms.reclaim_after:
             raise Refused(
                 f"the money can be reclaimed from {_utc(terms.reclaim_after)} on, it is {_utc(now)}"
             )
         data = encode_call("reclaim", *terms.words())
-        return self._plan_for_order(purchase, data, gained=purchase.order.held)
+        return self._plan_for_order(purchase, data, purchase.order.held, idempotency_key)
 
     def _check_holding(self, purchase: Purchase) -> None:
         self.check_chain()
@@ -398,7 +414,9 @@ class Wallet:
         if not purchase.order.held:
             raise Refused(f"the escrow holds nothing for the order: it is {purchase.order.status}")
 
-    def _plan_for_order(self, purchase: Purchase, data: bytes, gained: int) -> Plan:
+    def _plan_for_order(
+        self, purchase: Purchase, data: bytes, gained: int, idempotency_key: str | None
+    ) -> Plan:
         sender = self._check_standing(0)
         return self._plan(
             self.network.escrow,
@@ -406,6 +424,7 @@ class Wallet:
             balance=sender.units,
             balance_after=sender.units + gained,
             amount=purchase.order.held,
+            idempotency_key=idempotency_key,
         )
 
     def _plan(
@@ -419,6 +438,7 @@ class Wallet:
         amount: int | None = None,
         earlier_payments: int = 0,
         first_time: bool = False,
+        idempotency_key: str | None = None,
     ) -> Plan:
         return Plan(
             intent=decode_intent(self.network, data, amount),
@@ -433,6 +453,7 @@ class Wallet:
             warnings=tuple(warnings or ()),
             earlier_payments=earlier_payments,
             first_time=first_time,
+            idempotency_key=idempotency_key,
         )
 
     def _check_standing(self, units: int, recipient: str | None = None) -> Account:
@@ -462,13 +483,25 @@ class Wallet:
             PasswordError: from the signer.
             WalletError: what came back is not this key's signature of what was planned.
         """
+        return self.sign_intent(plan.authorization.intent)
+
+    def sign_intent(self, intent: Intent) -> bytes:
+        """Sign something for a contract of this network; 65 bytes, r s v.
+
+        Raises:
+            WrongChain: the endpoint serves another chain than the profile names.
+            Refused: another address has to sign it, or the network has no such contract.
+            PasswordError: from the signer.
+            WalletError: what came back is not this key's signature of it.
+        """
+        if intent.signer not in (None, self.address):
+            raise Refused(
+                f"the {intent.kind} is for {intent.signer} to sign, this key is {self.address}"
+            )
+        contract, chain_id = self.network.contract(intent.contract), self.network.chain_id
         self.check_chain()
-        authorization, network = plan.authorization, self.network
-        signature = self._require_signer().sign_typed_data(
-            authorization.typed_data(network.chain_id, network.coin)
-        )
-        digest = authorization.digest(network.chain_id, network.coin)
-        actual = signer_of(digest, signature)
+        signature = self._require_signer().sign_typed_data(intent.typed_data(chain_id, contract))
+        actual = signer_of(intent.digest(chain_id, contract), signature)
         if actual != self.address:
             raise WalletError(f"the signature is one of {actual}, not of {self.address}")
         return signature
@@ -502,7 +535,9 @@ class Wallet:
                 return False
             time.sleep(0.1)
 
-    def submit(self, plan: Plan | PaymentPlan, idempotency_key: str | None = None) -> Sent:
+    def submit(
+        self, plan: Plan | PaymentPlan | RepaymentPlan, idempotency_key: str | None = None
+    ) -> Sent:
         """Sign, write into the journal, and only then send.
 
         The same idempotency key gives the same transaction, across restarts and processes. What
@@ -511,17 +546,17 @@ class Wallet:
         Raises:
             IdempotencyConflict: the key was used for something else.
             PasswordError: from the signer.
-            WouldRevert: of a payment, only now simulated with its signature.
+            WouldRevert: of a payment or repayment, only now simulated with its signature.
             Refused: the endpoint says the bytes can never be included.
         """
         journal = self._journal_open()
-        key = idempotency_key or f"auto-{secrets.token_hex(16)}"
+        key = idempotency_key or plan.idempotency_key or f"auto-{secrets.token_hex(16)}"
         entry = journal.find(key)
         if entry is None:
-            if isinstance(plan, PaymentPlan):
+            if not isinstance(plan, Plan):
                 plan = self._with_signature(plan)
             entry = self._sign(plan, key)
-        if entry.intent != dict(plan.intent):
+        if not _same_intent(entry.intent, plan.intent):
             raise IdempotencyConflict(
                 f"the idempotency key {key!r} was used for {entry.intent}, not {dict(plan.intent)}"
             )
@@ -532,18 +567,13 @@ class Wallet:
         self._broadcast(entry)
         return Sent(self, entry)
 
-    def _with_signature(self, plan: PaymentPlan) -> Plan:
-        authorization = plan.authorization
-        data = encode_call(
-            "authorizeWithSignature",
-            *plan.request.terms.words(),
-            authorization.value,
-            authorization.valid_after,
-            authorization.valid_before,
-            tail=self.sign_payment(plan),
-        )
+    def _with_signature(self, plan: PaymentPlan | RepaymentPlan) -> Plan:
+        signature = self.sign_intent(plan.authorization.intent)
         signed = self._plan(
-            self.network.escrow, data, balance=plan.balance, balance_after=plan.balance_after
+            plan.authorization.to,
+            plan.call(signature),
+            balance=plan.balance,
+            balance_after=plan.balance_after,
         )
         if signed.intent != plan.intent:
             raise WalletError(f"the call says {signed.intent}, planned was {plan.intent}")
@@ -705,6 +735,13 @@ def check_signed(raw: bytes, fields: Mapping[str, Any], sender: str) -> None:
         raise WalletError(f"the signer signed {actual}, not {expected}")
     if Signing.recover_transaction(raw) != sender:
         raise WalletError(f"the transaction is not signed by {sender}")
+
+
+def _same_intent(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether two intents are for the same thing. "All" is the same whatever it comes to by now."""
+    if one.get("meant") == other.get("meant") == "all":
+        one, other = {**one, "amount": ""}, {**other, "amount": ""}
+    return dict(one) == dict(other)
 
 
 def _look_alikes(to: str, known: Mapping[str, int]) -> list[str]:

@@ -72,9 +72,18 @@ def read_json(path: Path) -> dict[str, Any]:
         InvalidInput: the file cannot be read or holds something else.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{path} cannot be read as JSON: {error}") from error
+    return parse_json(text, str(path))
+
+
+def parse_json(text: str, where: str) -> dict[str, Any]:
+    """Read a JSON object out of text; `where` it stood is for the message. Raises InvalidInput."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(f"{where} cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
-        raise InvalidInput(f"{path} holds {type(value).__name__}, not a JSON object")
+        raise InvalidInput(f"{where} holds {type(value).__name__}, not a JSON object")
     return value

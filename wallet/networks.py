@@ -7,13 +7,16 @@ import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from wallet.addresses import parse_address
 from wallet.amounts import DECIMALS
-from wallet.errors import AlreadyExists, InvalidInput, UnknownName
+from wallet.errors import AlreadyExists, InvalidInput, Refused, UnknownName
 from wallet.files import checked_name, private_folder, read_json, write_private
+
+if TYPE_CHECKING:
+    from wallet.intents import Contract
 
 MANIFEST_VERSION = 1
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
@@ -44,6 +47,19 @@ class Network:
     def identity(self) -> str:
         """Which chain this is, apart from where it is reached: chain id and genesis hash."""
         return f"{self.chain_id}:{self.genesis_hash}"
+
+    def contract(self, name: Contract) -> str:
+        """The address of a contract. Raises Refused on a network without it."""
+        address: str | None = getattr(self, name)
+        if address is None:
+            raise Refused(f"network {self.name!r} has no credit lines")
+        return address
+
+    @property
+    def contracts(self) -> dict[Contract, str]:
+        """The addresses of the contracts this network has."""
+        names: tuple[Contract, ...] = ("coin", "escrow", "credit_book", "lender_pool")
+        return {name: address for name in names if (address := getattr(self, name)) is not None}
 
 
 def parse_manifest(name: str, manifest: Any, rpc_url: str | None = None) -> Network:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wallet.abi import function_called, words_of
+from wallet.abi import encode_call, function_called, words_of
 from wallet.addresses import format_memo, parse_address
+from wallet.credit import decode_credit_call
 from wallet.errors import WalletError
 from wallet.intents import ReceiveAuthorization, Terms
 from wallet.networks import Network
@@ -35,6 +36,7 @@ class Plan:
     simulation: str = "OK"
     earlier_payments: int = 0
     first_time: bool = False
+    idempotency_key: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON, amounts as strings of atomic units."""
@@ -71,6 +73,19 @@ class PaymentPlan:
     balance: int
     balance_after: int
     warnings: tuple[str, ...] = ()
+    idempotency_key: str | None = None
+
+    def call(self, signature: bytes) -> bytes:
+        """The call data, once it is signed."""
+        authorization = self.authorization
+        return encode_call(
+            "authorizeWithSignature",
+            *self.request.terms.words(),
+            authorization.value,
+            authorization.valid_after,
+            authorization.valid_before,
+            tail=signature,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON, amounts as strings of atomic units."""
@@ -124,7 +139,7 @@ def decode_intent(network: Network, data: bytes, amount: int | None = None) -> d
     """Say what call data does, reading nothing but the call data itself.
 
     Args:
-        amount: what a reclaim gives back, which its call data does not hold.
+        amount: what a reclaim gives back or a dispute is about, which the call data does not hold.
 
     Raises:
         WalletError: it is not one of the calls this wallet makes.
@@ -153,6 +168,17 @@ def decode_intent(network: Network, data: bytes, amount: int | None = None) -> d
             if function == "release":
                 intent["fee"] = str(moved * words[12] // BPS)
             return intent
+        case "accept" | "draw" | "setHoldback" | "repayWithAuthorization" as function:
+            return decode_credit_call(network, function, words)
+        case "dispute" | "submitEvidence" as function:
+            terms = Terms.from_words(words[:11])
+            return {
+                "kind": "dispute" if function == "dispute" else "evidence",
+                "order_hash": "0x" + terms.order_hash(network.chain_id, network.escrow).hex(),
+                "evidence_hash": f"0x{words[11]:064x}",
+                "to": terms.payee,
+                "amount": str(amount or 0),
+            }
         case _:
             raise WalletError(f"this call data is none of the wallet's: 0x{data[:4].hex()}…")
 

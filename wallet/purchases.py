@@ -11,10 +11,11 @@ from wallet.abi import TOPICS, encode_call, words_of
 from wallet.addresses import parse_address
 from wallet.errors import InvalidInput, TermsMismatch, UnknownName
 from wallet.intents import Terms, read_bytes32, read_text, read_uint
+from wallet.logs import read_logs
 from wallet.networks import Network
 from wallet.rpc import Rpc, fetch_json
 
-STATUSES = ("none", "authorized", "delivered", "closed")
+STATUSES = ("none", "authorized", "delivered", "closed", "disputed")
 BPS = 10_000
 
 _PURCHASE_ID = re.compile(r"pur_[0-9A-Za-z_-]{1,64}", re.ASCII)
@@ -39,7 +40,11 @@ class PaymentRequest:
 
 @dataclass(frozen=True)
 class Order:
-    """What the escrow holds for an order. `dispute_deadline` in unix seconds, 0 before delivery."""
+    """What the escrow holds for an order.
+
+    `dispute_deadline` is unix seconds: until when it can be disputed, in a dispute until when it is
+    decided; 0 before delivery.
+    """
 
     held: int
     refundable: int
@@ -145,15 +150,8 @@ def find_terms(network: Network, rpc: Rpc, reference: str) -> tuple[Terms, bytes
         request = fetch_request(network, reference)
         return request.terms, request.order_hash
     order_hash = read_bytes32("the order hash", reference)
-    logs = rpc.call(
-        "eth_getLogs",
-        {
-            "address": network.escrow,
-            "topics": [TOPICS["PurchaseAuthorized"], "0x" + order_hash.hex()],
-            "fromBlock": hex(network.first_block),
-            "toBlock": "latest",
-        },
-    )
+    topics = [TOPICS["PurchaseAuthorized"], "0x" + order_hash.hex()]
+    logs = read_logs(rpc, network.escrow, topics, network.first_block)
     if not logs:
         raise UnknownName(f"no purchase was authorized under the order hash {reference}")
     terms = Terms.from_words(words_of(bytes.fromhex(logs[0]["data"][2:]))[1:])

@@ -25,6 +25,7 @@ from eth_account.signers.local import LocalAccount
 from eth_utils import keccak
 from web3 import HTTPProvider, Web3
 from web3.contract import Contract
+from web3.utils import get_create_address
 
 import contracts
 
@@ -36,7 +37,8 @@ CHAIN_ID = 4242
 COIN = 10**6
 DAY = 86_400
 BUYER, SELLER = 1, 2
-NO_CREDIT_BOOK = "0x" + "00" * 20
+LENDER = 4
+UNDERWRITER_ROLE = 7
 
 
 def free_port() -> int:
@@ -82,14 +84,24 @@ class Platform:
         self.admin, self.operator, self.fee_receiver = self.web3.eth.accounts[:3]
         manager = self._deploy("AccessManager", self.admin)
         self.coin = self._deploy("PlatformCoin", manager.address)
-        self.escrow = self._deploy(
-            "PurchaseEscrow", self.coin.address, NO_CREDIT_BOOK, manager.address
+        # Pool and book name each other, so the book's address is needed before the book is there.
+        book = get_create_address(self.admin, self.transaction_count(self.admin) + 1)
+        self.pool = self._deploy("LenderPool", self.coin.address, book)
+        self.book = self._deploy(
+            "CreditBook", self.coin.address, self.pool.address, manager.address
         )
+        assert self.book.address == book
+        self.escrow = self._deploy("PurchaseEscrow", self.coin.address, book, manager.address)
         self._references = itertools.count(1)
         self.send(self.coin.functions.setMintLimit(self.admin, 10**15, 0))
         ten_years = self.now + 3650 * DAY
-        self.send(self.coin.functions.admitSystem(self.escrow.address, ten_years))
+        for contract in (self.pool, self.book, self.escrow):
+            self.send(self.coin.functions.admitSystem(contract.address, ten_years))
         self.admit(self.fee_receiver, SELLER)
+        self.underwriter: LocalAccount = Account.create()
+        self.send(manager.functions.grantRole(UNDERWRITER_ROLE, self.underwriter.address, 0))
+        self.send(self.book.functions.setSalesSource(self.escrow.address, True))
+        self.send(self.book.functions.setCaps(5_000 * COIN, 10**12, 1_000))
 
     def _deploy(self, name: str, *arguments: Any) -> Contract:
         artifact = contracts.load(name)
@@ -131,6 +143,70 @@ class Platform:
     def transaction_count(self, address: str) -> int:
         return int(self.web3.eth.get_transaction_count(address))
 
+    def lend(self, units: int = 1_000 * COIN, reserve: int = 200 * COIN) -> str:
+        """Fill the lenders' pool and the first-loss reserve; returns the lender's address."""
+        lender = str(self.web3.eth.accounts[3])
+        self.admit(lender, LENDER)
+        self.mint(lender, units + reserve)
+        approve = self.coin.functions.approve
+        self.send(approve(self.pool.address, units), lender)
+        self.send(self.pool.functions.deposit(units, lender), lender)
+        self.send(approve(self.book.address, reserve), lender)
+        self.send(self.book.functions.fundReserve(reserve), lender)
+        return lender
+
+    def offer(self, seller: str, **changes: Any) -> dict[str, Any]:
+        """An offer nobody had before and the underwriter's signature, as a file holds them."""
+        offer = {
+            "seller": seller,
+            "underwriter": self.underwriter.address,
+            "limit": str(300 * COIN),
+            "aprBps": 1_100,
+            "drawFeeBps": 50,
+            "holdbackBps": 1_500,
+            "termDays": 270,
+            "expires": self.now + 30 * DAY,
+            "disclosureHash": "0x" + "d1" * 32,
+            "modelHash": "0x" + "3d" * 32,
+            "nonce": str(next(self._references)),
+            **changes,
+        }
+        signature = self.underwriter.unsafe_sign_hash(self.offer_hash(offer)).signature
+        return {"offer": offer, "signature": signature.to_0x_hex()}
+
+    def offer_hash(self, offer: dict[str, Any]) -> bytes:
+        return bytes(self.book.functions.hashOffer(self.solidity_offer(offer)).call())
+
+    def solidity_offer(self, offer: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(
+            bytes.fromhex(value[2:])
+            if name in ("disclosureHash", "modelHash")
+            else value
+            if name in ("seller", "underwriter")
+            else int(value)
+            for name, value in offer.items()
+        )
+
+    def line_of(self, seller: LocalAccount, drawn: int = 0, **changes: Any) -> dict[str, Any]:
+        """Open a line for a seller, drawn on; returns the offer."""
+        offered = self.offer(seller.address, **changes)
+        accept = self.book.functions.accept(
+            self.solidity_offer(offered["offer"]), bytes.fromhex(offered["signature"][2:])
+        )
+        self.acting(seller.address, accept)
+        if drawn:
+            self.acting(seller.address, self.book.functions.draw(drawn))
+        return offered
+
+    def acting(self, address: str, call: Any) -> Any:
+        """Send a contract call as if by an address, without its key."""
+        self.web3.provider.make_request("anvil_impersonateAccount", [address])
+        return self.send(call, address)
+
+    def travel(self, seconds: int) -> None:
+        self.web3.provider.make_request("evm_increaseTime", [seconds])
+        self.web3.provider.make_request("evm_mine", [])
+
     def manifest(self, **changes: Any) -> dict[str, Any]:
         def deployed(contract: Contract) -> dict[str, Any]:
             return {"address": contract.address, "artifact_hash": "0x" + "00" * 32, "block": 1}
@@ -146,6 +222,8 @@ class Platform:
             "contracts": {
                 "PlatformCoin": deployed(self.coin),
                 "PurchaseEscrow": deployed(self.escrow),
+                "CreditBook": deployed(self.book),
+                "LenderPool": deployed(self.pool),
             },
             "roles": {},
             "accounts": {"operator": self.operator, "fee_receiver": self.fee_receiver},

@@ -12,11 +12,13 @@ from eth_utils.abi import collapse_if_tuple
 import contracts
 from wallet.abi import ERRORS, EVENTS, FUNCTIONS, TEXT_ERRORS, describe_revert, encode_call
 
+CONTRACTS = ("PlatformCoin", "PurchaseEscrow", "CreditBook", "LenderPool")
 
-def compiled(kind: str) -> set[str]:
+
+def compiled(kind: str, *more: str) -> set[str]:
     return {
         f"{item['name']}({','.join(collapse_if_tuple(i) for i in item['inputs'])})"
-        for name in ("PlatformCoin", "PurchaseEscrow")
+        for name in (*CONTRACTS, *more)
         for item in contracts.load(name).abi
         if item["type"] == kind
     }
@@ -24,7 +26,7 @@ def compiled(kind: str) -> set[str]:
 
 @pytest.mark.parametrize("signature", FUNCTIONS)
 def test_functions_are_the_contracts_own(signature: str) -> None:
-    assert signature in compiled("function")
+    assert signature in compiled("function", "AccessManager")
     assert FUNCTIONS[signature] == keccak(text=signature)[:4].hex()
 
 
@@ -39,6 +41,10 @@ def test_errors_are_the_contracts_own(signature: str) -> None:
     assert signature in compiled("error") | {"Error(string)"}
     selector = (ERRORS.get(signature) or TEXT_ERRORS[signature])[0]
     assert selector == keccak(text=signature)[:4].hex()
+
+
+def test_every_error_of_the_contracts_can_be_said_in_words() -> None:
+    assert compiled("error") <= {*ERRORS, *TEXT_ERRORS}
 
 
 @pytest.mark.parametrize("signature", ERRORS)

@@ -39,6 +39,24 @@ def test_a_transfer_from_plan_to_confirmation(
     assert capfd.readouterr() == ("", ""), "the library prints nothing"
 
 
+def test_a_plan_carries_its_key_and_takes_its_memo_as_text(platform: Platform, home: Home) -> None:
+    to = platform.member().address
+    with home.wallet() as w:
+        plan = w.plan_transfer(to, Coin("12.50"), memo="order 8841", idempotency_key="o-8841")
+        assert plan.intent["memo"] == "0x" + b"order 8841".ljust(32, b"\0").hex()
+        assert w.plan_transfer(to, 1, memo=b"\x07" * 32).intent["memo"] == "0x" + "07" * 32
+        assert plan.to_dict()["simulation"] == plan.simulation == "OK"
+        sent = w.submit(plan)
+        assert w.submit(plan).hash == sent.hash
+        assert isinstance(sent.wait(timeout=30), Confirmed)
+        found = w.find("o-8841")
+        assert found is not None
+        assert found.hash == sent.hash
+        with pytest.raises(InvalidInput, match="34 bytes as UTF-8, at most 32 fit"):
+            w.plan_transfer(to, 1, memo="é" * 17)
+    assert platform.balance(to) == 12_500_000
+
+
 def test_the_same_key_is_the_same_transaction_across_wallets(
     platform: Platform, home: Home
 ) -> None:

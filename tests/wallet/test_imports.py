@@ -37,7 +37,16 @@ def test_help_loads_nothing_but_the_command_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["balance"], ["key", "list"], ["key", "show"], ["network", "list"], ["history"]]
+    "command",
+    [
+        ["balance"],
+        ["key", "list"],
+        ["key", "show"],
+        ["network", "list"],
+        ["history"],
+        ["credit", "list"],
+        ["credit", "statement"],
+    ],
 )
 def test_reading_commands_load_the_standard_library(
     platform: Platform, home: Home, command: list[str]

@@ -9,7 +9,7 @@ import click
 
 from wallet.addresses import format_memo
 from wallet.amounts import format_units
-from wallet.cli.options import Command, Settings
+from wallet.cli.options import Command, Settings, clean
 from wallet.cli.sending import describe
 from wallet.client import Sent
 from wallet.errors import Superseded
@@ -29,7 +29,9 @@ _SIGNS = {"in": "+", "out": "-", "self": "±"}
     help="Only from then on, as 2026-01-31, in UTC.",
 )
 @click.option("--memo", metavar="TEXT", help="Only memos that contain the text.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--with", "party", metavar="NAME|ADDRESS", help="Only with them, orders too.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many (20; as a table, all).")
+@click.option("--csv", "as_csv", is_flag=True, help="As a table, for spreadsheets.")
 @click.pass_obj
 def command(
     settings: Settings,
@@ -38,11 +40,18 @@ def command(
     outgoing: bool,
     since: datetime | None,
     memo: str | None,
-    limit: int,
+    party: str | None,
+    limit: int | None,
+    as_csv: bool,
 ) -> None:
     """Show the key's movements, newest first, with times in UTC; unfinished ones before them."""
     if incoming and outgoing:
         raise click.UsageError("give one of --in and --out")
+    if as_csv and settings.json:
+        raise click.UsageError("give one of --csv and --json")
+    if limit is None and not as_csv:
+        limit = 20
+    address = settings.find_address(party)[0] if party else None
     wanted = {"in"} if incoming else {"out"} if outgoing else {"in", "out", "self"}
     start = since.replace(tzinfo=UTC) if since else None
     movements: list[Movement] = []
@@ -53,10 +62,15 @@ def command(
             if start and movement.time < start:
                 break
             text = format_memo(movement.memo) if movement.memo else ""
+            if address not in (None, movement.counterparty, movement.party):
+                continue
             if movement.direction in wanted and (memo is None or memo in text):
                 movements.append(movement)
                 if len(movements) == limit:
                     break
+    if as_csv:
+        click.echo(_as_csv(movements), nl=False)
+        return
     settings.answer(
         {
             "network": wallet.network.name,
@@ -109,14 +123,50 @@ def _as_json(movement: Movement) -> dict[str, Any]:
         "memo": None if movement.memo is None else "0x" + movement.memo.hex(),
         "memo_text": None if movement.memo is None else format_memo(movement.memo),
         "order_hash": movement.order_hash,
+        "party": movement.party,
+        "fee": None if movement.fee is None else str(movement.fee),
+        "repayment": None if movement.repayment is None else str(movement.repayment),
     }
+
+
+def _as_csv(movements: list[Movement]) -> str:
+    """The movements as a table: amounts signed and in coin, and no cell a spreadsheet would run."""
+    import csv  # noqa: PLC0415
+    import io  # noqa: PLC0415
+
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\r\n")
+    names = ("time", "kind", "amount", "counterparty", "party", "memo", "order_hash")
+    writer.writerow([*names, "fee", "repayment", "block", "hash"])
+    for movement in movements:
+        signed = {"in": 1, "out": -1, "self": 0}[movement.direction] * movement.amount
+        memo = clean(format_memo(movement.memo)) if movement.memo else ""
+        writer.writerow(
+            [
+                f"{movement.time:%Y-%m-%dT%H:%M:%SZ}",
+                movement.kind,
+                format_units(signed),
+                movement.counterparty,
+                movement.party or "",
+                "'" + memo if memo[:1] in ("=", "+", "-", "@", "\t") and memo else memo,
+                movement.order_hash or "",
+                "" if movement.fee is None else format_units(movement.fee),
+                "" if movement.repayment is None else format_units(movement.repayment),
+                movement.block,
+                movement.transaction,
+            ]
+        )
+    return table.getvalue()
 
 
 def _as_line(movement: Movement, symbol: str) -> str:
     amount = _SIGNS[movement.direction] + format_units(movement.amount)
     memo = f"  {format_memo(movement.memo)}" if movement.memo else ""
     order = f"  order {movement.order_hash[:10]}…" if movement.order_hash else ""
+    shares = f"  fee {format_units(movement.fee)}" if movement.fee else ""
+    if movement.repayment:
+        shares += f"  {format_units(movement.repayment)} to the credit line"
     return (
-        f"{movement.time:%Y-%m-%d %H:%M:%S}  {amount:>14} {symbol}  {movement.kind:<11}"
-        f"  {movement.counterparty}{memo}{order}"
+        f"{movement.time:%Y-%m-%d %H:%M:%S}  {amount:>14} {symbol}  {movement.kind:<15}"
+        f"  {movement.counterparty}{memo}{order}{shares}"
     )

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from wallet.amounts import format_units
+from wallet.cli.dispute import dispute, dispute_json, dispute_lines, evidence
 from wallet.cli.options import Command, Settings
 from wallet.cli.pay import percent, utc
 from wallet.cli.sending import dry_run_option, finish_earlier, preview, submit, timeout_option
@@ -17,10 +18,14 @@ from wallet.purchases import Purchase
 
 @click.group("purchase")
 def command() -> None:
-    """Show, confirm or reclaim a purchase.
+    """Show, confirm, dispute or reclaim a purchase.
 
     ORDER is a purchase id (pur_…) or URL of the bridge, or an order hash, which needs no bridge.
     """
+
+
+command.add_command(dispute)
+command.add_command(evidence)
 
 
 @command.command(cls=Command)
@@ -31,6 +36,7 @@ def show(settings: Settings, order: str) -> None:
     with settings.open_wallet() as wallet:
         wallet.check_chain()
         purchase = wallet.purchase(order)
+        argued = wallet.dispute(purchase)
     terms, state, symbol = purchase.terms, purchase.order, wallet.network.symbol
     deadline = f", until {utc(state.dispute_deadline)}" if state.dispute_deadline else ""
     settings.answer(
@@ -40,6 +46,7 @@ def show(settings: Settings, order: str) -> None:
             "held": str(state.held),
             "refundable": str(state.refundable),
             "dispute_deadline": state.dispute_deadline,
+            "dispute": None if argued is None else dispute_json(argued),
             "terms": terms.to_json(),
             "network": wallet.network.name,
         },
@@ -50,7 +57,8 @@ def show(settings: Settings, order: str) -> None:
         f"Buyer    {terms.payer}\n"
         f"Seller   {terms.payee}\n"
         f"Fee      {percent(terms.min_fee_bps)} to {percent(terms.max_fee_bps)}\n"
-        f"Reclaim  from {utc(terms.reclaim_after)}, if delivery is not confirmed",
+        f"Reclaim  from {utc(terms.reclaim_after)}, if delivery is not confirmed"
+        + ("" if argued is None else "\n" + "\n".join(dispute_lines(argued, terms, symbol))),
     )
 
 

@@ -11,6 +11,7 @@ import click
 from wallet.amounts import format_units
 from wallet.cli.options import Settings
 from wallet.client import Sent, Wallet
+from wallet.credit_actions import RepaymentPlan
 from wallet.errors import IdempotencyConflict, Superseded
 from wallet.plans import Confirmed, Outcome, PaymentPlan, Plan, Reverted, memo_text
 
@@ -85,7 +86,7 @@ def finish_earlier(
     return None
 
 
-def preview(settings: Settings, plan: Plan | PaymentPlan, lines: list[str]) -> None:
+def preview(settings: Settings, plan: Plan | PaymentPlan | RepaymentPlan, lines: list[str]) -> None:
     """Show what will be signed, and what there is to say about it."""
     network = plan.network
     simulation = f"   Simulation  {plan.simulation}" if isinstance(plan, Plan) else ""
@@ -107,7 +108,7 @@ def preview(settings: Settings, plan: Plan | PaymentPlan, lines: list[str]) -> N
 def submit(
     settings: Settings,
     wallet: Wallet,
-    plan: Plan | PaymentPlan,
+    plan: Plan | PaymentPlan | RepaymentPlan,
     timeout: float,
     idempotency_key: str | None = None,
 ) -> int:
@@ -141,13 +142,24 @@ def report(
     return code
 
 
+_SENTENCES = {
+    "acceptance": "acceptance of a credit line of {amount}",
+    "draw": "draw of {amount} on the credit line",
+    "repayment": "repayment of {amount} on the credit line of {to}",
+    "holdback": "holdback of {holdback_bps} basis points",
+    "dispute": "dispute of {amount} with {to} for order {order_hash}",
+    "evidence": "evidence for order {order_hash}",
+}
+
+
 def describe(intent: Mapping[str, str]) -> str:
     """One line of what a transaction is for."""
+    amount = format_units(int(intent["amount"]))
+    if intent["kind"] in _SENTENCES:
+        return _SENTENCES[intent["kind"]].format(**{**intent, "amount": amount})
     memo = memo_text(intent)
     order = f" for order {intent['order_hash']}" if "order_hash" in intent else ""
-    return f"{intent['kind']} of {format_units(int(intent['amount']))} to {intent['to']}{order}" + (
-        f" ({memo})" if memo else ""
-    )
+    return f"{intent['kind']} of {amount} to {intent['to']}{order}" + (f" ({memo})" if memo else "")
 
 
 def short(address: str) -> str:
@@ -155,8 +167,8 @@ def short(address: str) -> str:
     return f"{address[:6]}…{address[-4:]}"
 
 
-def wallet_address(plan: Plan | PaymentPlan) -> str:
-    return plan.sender if isinstance(plan, Plan) else plan.authorization.payer
+def wallet_address(plan: Plan | PaymentPlan | RepaymentPlan) -> str:
+    return plan.authorization.payer if isinstance(plan, PaymentPlan) else plan.sender
 
 
 def _same(sent: Sent, wanted: Mapping[str, str | None]) -> bool:
