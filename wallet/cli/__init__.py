@@ -35,6 +35,8 @@ _VERBS = {
     "send": ("wallet.cli.send", "Pay an address or one of your own keys."),
     "pay": ("wallet.cli.pay", "Pay a purchase into escrow."),
     "purchase": ("wallet.cli.purchase", "Show, confirm or reclaim a purchase."),
+    "tx": ("wallet.cli.tx", "Sign offline, broadcast, follow, replace and cancel."),
+    "batch": ("wallet.cli.batch", "Check and pay many rows of a file."),
     "history": ("wallet.cli.history", "Show what came and went."),
 }
 
