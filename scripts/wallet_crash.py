@@ -183,16 +183,16 @@ class _Campaign:
         self._web3 = Web3(HTTPProvider(url))
         self._admin = self._web3.eth.accounts[0]
         self._wanted: list[Payment] = []
-        self._coin = self._deploy_contracts(url)
-        self._sender = Account.from_key(rng.randbytes(32))
-        self._recipients = [Account.from_key(rng.randbytes(32)).address for _ in range(25)]
-        for address in (self._sender.address, *self._recipients):
-            self._send(self._coin.functions.admit(address, 1, 2**39))
+        self.coin = self._deploy_contracts(url)
+        self.sender = Account.from_key(rng.randbytes(32))
+        self.recipients = [Account.from_key(rng.randbytes(32)).address for _ in range(25)]
+        for address in (self.sender.address, *self.recipients):
+            self._send(self.coin.functions.admit(address, 1, 2**39))
         self._given = 10**12
-        self._send(self._coin.functions.mint(self._sender.address, self._given, b"\1" * 32))
+        self._send(self.coin.functions.mint(self.sender.address, self._given, b"\1" * 32))
         (folder / "password").write_text(PASSWORD + "\n")
         keystore = keys.Keystore(folder / "home", scrypt_n=1024)
-        keystore.create("main", bytes(self._sender.key), PASSWORD)
+        keystore.create("main", bytes(self.sender.key), PASSWORD)
 
     def _deploy_contracts(self, url: str) -> Contract:
         manager = self._deploy("AccessManager", self._admin)
@@ -277,7 +277,7 @@ class _Campaign:
         return file
 
     def _payment(self, memo: str) -> Payment:
-        to = self._rng.choice(self._recipients)
+        to = self._rng.choice(self.recipients)
         payment = Payment(to, self._rng.randint(1, UNIT_LIMIT), memo)
         self._wanted.append(payment)
         return payment
@@ -305,9 +305,9 @@ class _Campaign:
     def compare(self) -> None:
         """Compare the chain's logs and balances with what was to be paid."""
         report, found = self._report, Counter[Payment]()
-        for log in self._coin.events.TransferMemo().get_logs(from_block=0):
+        for log in self.coin.events.TransferMemo().get_logs(from_block=0):
             values = log["args"]
-            assert values["from"] == self._sender.address
+            assert values["from"] == self.sender.address
             memo = values["memo"].rstrip(b"\0").decode()
             found[Payment(values["to"], values["amount"], memo)] += 1
         for payment in self._wanted:
@@ -320,13 +320,13 @@ class _Campaign:
         report.payments = len(self._wanted)
         total = sum(payment.amount for payment in self._wanted)
         for address, wanted in [
-            (self._sender.address, self._given - total),
-            *((to, self._due(to)) for to in self._recipients),
+            (self.sender.address, self._given - total),
+            *((to, self._due(to)) for to in self.recipients),
         ]:
-            actual = self._coin.functions.balanceOf(address).call()
+            actual = self.coin.functions.balanceOf(address).call()
             if actual != wanted:
                 report.different.append(f"{address} holds {actual} units, not {wanted}")
-        used = self._web3.eth.get_transaction_count(self._sender.address)
+        used = self._web3.eth.get_transaction_count(self.sender.address)
         if used != len(self._wanted):
             report.different.append(f"{used} nonces were used for {len(self._wanted)} payments")
 
@@ -393,6 +393,26 @@ def die_at(step: str, at: int) -> None:
 
     Rpc.call = watched_call  # type: ignore[method-assign]
     Journal.record = watched_record  # type: ignore[method-assign]
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A chain with the coin, and a folder `home` whose key `main` holds some of it."""
+
+    url: str
+    coin: str
+    sender: str
+    recipient: str
+
+
+@contextmanager
+def running_platform(folder: Path) -> Iterator[Platform]:
+    """Yield a platform as campaigns have it, for what else needs one."""
+    report = Report(seed=1, rows=0)
+    with _running_anvil(folder / "anvil.log") as url:
+        rng = random.Random(report.seed)  # noqa: S311
+        made = _Campaign(folder, url, rng, report, None, lambda text: None)
+        yield Platform(url, made.coin.address, made.sender.address, made.recipients[0])
 
 
 @contextmanager
