@@ -16,6 +16,7 @@ from eth_account import Account
 from scripts.wallet_crash import run_campaign
 from tests.wallet.chain import COIN, Platform, Proxy, lose
 from tests.wallet.conftest import PASSWORD, Home
+from tests.wallet.test_imports import HEAVY, loaded_by
 from tests.wallet.test_terminal import terminal
 from wallet.addresses import ZERO_ADDRESS, parse_address
 from wallet.batches import pay_batch, read_batch
@@ -382,6 +383,25 @@ def test_a_row_is_not_taken_for_a_payment_of_its_own(
     assert platform.balance(to) == 2 * COIN
     name = ("--idempotency-key", "batch:mine")
     assert home.confirmed("send", to, "1", *name).code == 2
+
+
+def test_two_that_pay_the_same_file_at_once_pay_it_once(
+    platform: Platform, home: Home, tmp_path: Path
+) -> None:
+    recipients = [platform.member().address for _ in range(8)]
+    file = write(tmp_path, *(f"{to},1" for to in recipients))
+    pay = ("batch", "pay", str(file), "--resume", NEW, "--json")
+    processes = [home.start(*pay) for _ in range(2)]
+    ended = [(process.communicate(timeout=120), process.returncode) for process in processes]
+    assert [code for _, code in ended] == [0, 0], ended
+    assert [platform.balance(to) for to in recipients] == [COIN] * 8
+    assert platform.transaction_count(home.account.address) == 8
+
+
+def test_checking_loads_no_signer(platform: Platform, home: Home, tmp_path: Path) -> None:
+    file = write(tmp_path, f"{platform.member().address},1")
+    loaded = loaded_by("batch", "check", str(file), "--home", str(home.path))
+    assert not loaded & (HEAVY | {"node"})
 
 
 # -------------------------------------------------------------------------------- killed

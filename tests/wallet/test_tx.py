@@ -15,6 +15,7 @@ from typing import Any
 from tests.wallet.chain import COIN, SELLER, Bridge, Platform, Proxy, free_port, lose
 from tests.wallet.conftest import PASSWORD, Home
 from tests.wallet.test_crash import kill_at
+from tests.wallet.test_imports import HEAVY, loaded_by
 from tests.wallet.test_terminal import terminal
 
 NEW = "--allow-new-recipient"
@@ -240,6 +241,15 @@ def test_another_keys_transaction_is_shown_and_sent_without_a_password(
     assert platform.balance(home.account.address) == 103 * COIN
     waited = home.run("tx", "wait", done.json["hash"], "--json")
     assert (waited.code, waited.json["status"]) == (0, "confirmed"), waited.err
+
+
+def test_showing_and_following_load_no_signer(
+    platform: Platform, home: Home, tmp_path: Path
+) -> None:
+    sent = home.confirmed("send", platform.member().address, "1", NEW, "--json").json["hash"]
+    for verb in ("show", "wait"):
+        loaded = loaded_by("tx", verb, sent, "--home", str(home.path))
+        assert not loaded & (HEAVY | {"node"}), verb
 
 
 # ----------------------------------------------------------------------- what is refused
