@@ -47,6 +47,7 @@ from wallet.plans import (
 from wallet.purchases import PaymentRequest, Purchase, fetch_request, find_terms, read_order
 from wallet.rpc import Rpc, post_json
 from wallet.signer import Signer
+from wallet.transactions import Transaction
 
 KINDS = {1: "buyer", 2: "seller", 4: "lender", 8: "operator", 16: "system"}
 
@@ -107,6 +108,10 @@ class Sent:
     def signed_at(self) -> int:
         """Unix seconds."""
         return self._entry.signed_at
+
+    @property
+    def idempotency_key(self) -> str:
+        return self._entry.idempotency_key
 
     def look(self) -> Confirmed | Reverted | None:
         """Ask the chain by hash, once; None while it is not on chain.
@@ -219,13 +224,37 @@ class Wallet(CreditActions, DisputeActions):
             as_of_time=int(block["timestamp"], 16),
         )
 
+    def is_paused(self) -> bool:
+        """Whether the platform has paused all transfers of the coin."""
+        return bool(self._read(self.network.coin, encode_call("paused"))[0])
+
     def history(self) -> Iterator[Movement]:
         """Yield the movements of the signer's coin, newest first."""
         return read_movements(self.network, self._rpc, self.address)
 
+    def earlier_recipients(self) -> dict[str, int]:
+        """Count the payments this key made, by recipient."""
+        return earlier_recipients(self.network, self._rpc, self.address)
+
     def unfinished(self) -> list[Sent]:
         """What was signed here and is not known to have ended, by nonce."""
         return [Sent(self, entry) for entry in self._journal_open().unfinished()]
+
+    def require_no_held(self, below: int | None = None) -> None:
+        """Raises Refused if a nonce is signed for and not sent: what comes after it would wait.
+
+        It is not sent either: who signed it into a file decides when.
+
+        Args:
+            below: look at the nonces below this one alone.
+        """
+        for entry in self._journal_open().held():
+            if (below is None or entry.nonce < below) and self._look_up_quietly(entry):
+                raise Refused(
+                    f"nonce {entry.nonce} is taken by {entry.hash}, which was signed and is not "
+                    f"sent: whatever comes after it would wait for it. Send it with `wallet tx "
+                    f"broadcast {entry.hash}`, or give it up with `wallet tx cancel {entry.hash}`"
+                )
 
     def find(self, idempotency_key: str) -> Sent | None:
         """Return what was submitted under an idempotency key."""
@@ -261,6 +290,7 @@ class Wallet(CreditActions, DisputeActions):
         memo: str | bytes | None = None,
         allow_unusual: bool = False,
         idempotency_key: str | None = None,
+        earlier: Mapping[str, int] | None = None,
     ) -> Plan:
         """Plan a payment of `units` to an address.
 
@@ -268,6 +298,7 @@ class Wallet(CreditActions, DisputeActions):
             memo: up to 32 bytes of text, or 32 bytes; public and indexed on chain.
             allow_unusual: permit the zero address, the coin's contract and oneself.
             idempotency_key: what `submit` knows the plan by: the same key, the same transaction.
+            earlier: the payments made before, by recipient, where the caller has read them.
 
         Raises:
             InvalidInput: the address, amount or memo cannot be meant.
@@ -293,7 +324,8 @@ class Wallet(CreditActions, DisputeActions):
             data = encode_call("transferWithMemo", to, units, memo)
         self.check_chain()
         sender = self._check_standing(units, to)
-        earlier = earlier_recipients(self.network, self._rpc, self.address)
+        if earlier is None:
+            earlier = self.earlier_recipients()
         warnings = [] if to == self.address else _look_alikes(to, earlier)
         return self._plan(
             self.network.coin,
@@ -458,7 +490,7 @@ class Wallet(CreditActions, DisputeActions):
 
     def _check_standing(self, units: int, recipient: str | None = None) -> Account:
         """Say in words what the contract would only say as an error."""
-        if self._read(self.network.coin, encode_call("paused"))[0]:
+        if self.is_paused():
             raise Refused("transfers of the coin are paused by the platform")
         sender = self.account()
         if sender.obstacle:
@@ -544,15 +576,29 @@ class Wallet(CreditActions, DisputeActions):
         the endpoint answers to the sending does not decide anything: `wait` asks by hash.
 
         Raises:
+            JournalError: it cannot be written down, so nothing is sent.
             IdempotencyConflict: the key was used for something else.
             PasswordError: from the signer.
             WouldRevert: of a payment or repayment, only now simulated with its signature.
             Refused: the endpoint says the bytes can never be included.
         """
+        entry = self._record(plan, idempotency_key)
+        for earlier in self._journal_open().unfinished():
+            # A lower nonce that never arrived would hold this one up.
+            if earlier.nonce < entry.nonce:
+                self._broadcast(earlier, quietly=True)
+        self._broadcast(entry)
+        return Sent(self, entry)
+
+    def _record(
+        self, plan: Plan | PaymentPlan | RepaymentPlan, idempotency_key: str | None
+    ) -> Entry:
+        """Sign and write into the journal; what the key stands for already is left as it is."""
         journal = self._journal_open()
         key = idempotency_key or plan.idempotency_key or f"auto-{secrets.token_hex(16)}"
         entry = journal.find(key)
         if entry is None:
+            self.require_no_held()
             if not isinstance(plan, Plan):
                 plan = self._with_signature(plan)
             entry = self._sign(plan, key)
@@ -560,12 +606,7 @@ class Wallet(CreditActions, DisputeActions):
             raise IdempotencyConflict(
                 f"the idempotency key {key!r} was used for {entry.intent}, not {dict(plan.intent)}"
             )
-        for earlier in journal.unfinished():
-            # A lower nonce that never arrived would hold this one up.
-            if earlier.nonce < entry.nonce:
-                self._broadcast(earlier, quietly=True)
-        self._broadcast(entry)
-        return Sent(self, entry)
+        return entry
 
     def _with_signature(self, plan: PaymentPlan | RepaymentPlan) -> Plan:
         signature = self.sign_intent(plan.authorization.intent)
@@ -585,20 +626,12 @@ class Wallet(CreditActions, DisputeActions):
             self.check_chain()
             # The journal first: what it calls ended by then, the chain's count includes.
             tail = journal.tail()
-            nonce = max(tail.next_nonce, self._transaction_count("pending"))
-            fields = {
-                "type": 2,
-                "chainId": self.network.chain_id,
-                "nonce": nonce,
-                "to": plan.to,
-                "value": 0,
-                "data": "0x" + plan.data.hex(),
-                "gas": plan.gas,
-                "maxFeePerGas": 0,
-                "maxPriorityFeePerGas": 0,
-            }
-            raw = self._require_signer().sign_transaction(fields)
-            check_signed(raw, fields, self.address)
+            nonce = tail.free_nonce(self._transaction_count("pending"))
+            raw = self._sign_fields(
+                Transaction(
+                    self.network.chain_id, self.address, nonce, plan.to, plan.data, plan.gas
+                )
+            )
             try:
                 return journal.record(
                     tail=tail,
@@ -612,13 +645,22 @@ class Wallet(CreditActions, DisputeActions):
             except NonceTaken:
                 continue
 
+    def _sign_fields(self, transaction: Transaction) -> bytes:
+        fields = transaction.fields()
+        raw = self._require_signer().sign_transaction(fields)
+        check_signed(raw, fields, self.address)
+        return raw
+
     # ------------------------------------------------------------ sending and asking
 
     def _broadcast(self, entry: Entry, quietly: bool = False) -> str | None:
         """Send an entry's bytes; return what the endpoint complains of, if it does.
 
         No answer and most errors leave it open whether the bytes arrived, so they are not failures.
+        What is held in a file, or is being replaced by another, is not sent.
         """
+        if not self._journal_open().is_to_be_sent(entry.hash):
+            return "it is not being sent from here"
         try:
             self._rpc.call("eth_sendRawTransaction", "0x" + entry.raw.hex())
         except NetworkError as error:
@@ -644,9 +686,11 @@ class Wallet(CreditActions, DisputeActions):
             # The nonce is used. By this very transaction, if it landed since the first question.
             receipt = self._rpc.call("eth_getTransactionReceipt", entry.hash)
             if receipt is None:
+                winner = self._settle_rivals(entry)
                 self._journal_open().finish(entry.hash, "superseded")
                 raise Superseded(
                     f"{entry.hash} can no longer land: another transaction used nonce {entry.nonce}"
+                    + (f", {winner}" if winner else "")
                 )
         block = int(receipt["blockNumber"], 16)
         if int(receipt["status"], 16) == 1:
@@ -654,6 +698,23 @@ class Wallet(CreditActions, DisputeActions):
             return Confirmed(entry.hash, block, int(receipt["gasUsed"], 16))
         self._journal_open().finish(entry.hash, "reverted", block)
         return Reverted(entry.hash, block, self._revert_reason(entry, block))
+
+    def _settle_rivals(self, entry: Entry) -> str | None:
+        """Find which of those signed here for the same nonce landed; the hash of that one."""
+        for rival in self._journal_open().candidates(entry.nonce):
+            receipt = self._rpc.call("eth_getTransactionReceipt", rival.hash)
+            if receipt is not None:
+                state = "confirmed" if int(receipt["status"], 16) == 1 else "reverted"
+                self._journal_open().finish(rival.hash, state, int(receipt["blockNumber"], 16))
+                return rival.hash
+        return None
+
+    def _look_up_quietly(self, entry: Entry) -> bool:
+        """Whether a transaction is still open, after asking the chain."""
+        try:
+            return self._look_up(entry) is None
+        except Superseded:
+            return False
 
     def _revert_reason(self, entry: Entry, block: int) -> str:
         """Run the call again on the block it failed in; the nearest there is to its reason."""
@@ -679,7 +740,7 @@ class Wallet(CreditActions, DisputeActions):
         return estimate * 6 // 5
 
     def _next_nonce(self) -> int:
-        return max(self._journal_open().tail().next_nonce, self._transaction_count("pending"))
+        return self._journal_open().tail().free_nonce(self._transaction_count("pending"))
 
     def _transaction_count(self, block: str) -> int:
         return int(self._rpc.call("eth_getTransactionCount", self.address, block), 16)

@@ -96,6 +96,12 @@ class IdempotencyConflict(WalletError):
     code = "idempotency_conflict"
 
 
+class JournalError(WalletError):
+    """The journal cannot be read or written; what is not in it is never sent."""
+
+    code = "journal"
+
+
 class Superseded(WalletError):
     """Another transaction used the nonce: this one can never land."""
 

@@ -38,6 +38,8 @@ _VERBS = {
     "credit": ("wallet.cli.credit", "Accept, draw on and repay a credit line."),
     "sign": ("wallet.cli.sign", "Sign a message or typed data."),
     "verify": ("wallet.cli.verify", "Say who signed a message or typed data."),
+    "tx": ("wallet.cli.tx", "Sign offline, broadcast, follow, replace and cancel."),
+    "batch": ("wallet.cli.batch", "Check and pay many rows of a file."),
     "history": ("wallet.cli.history", "Show what came and went."),
 }
 

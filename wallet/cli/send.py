@@ -66,7 +66,7 @@ def command(
             settings.answer(plan.to_dict(), "Nothing was signed or sent.")
             return 0
         if plan.first_time and own_name is None and not allow_new_recipient:
-            _confirm_new_recipient(settings, address)
+            confirm_new_recipient(settings, address)
         settings.confirm("Send?")
         return submit(settings, wallet, plan, timeout, idempotency_key)
 
@@ -87,7 +87,8 @@ def _lines(plan: Plan, own_name: str | None) -> list[str]:
     ]
 
 
-def _confirm_new_recipient(settings: Settings, address: str) -> None:
+def confirm_new_recipient(settings: Settings, address: str) -> None:
+    """Have the last characters typed. Raises ConfirmationRequired off a terminal, or Declined."""
     if not settings.on_terminal:
         raise ConfirmationRequired(
             f"{address} was never paid before: confirm with --allow-new-recipient"

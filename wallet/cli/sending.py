@@ -16,9 +16,18 @@ from wallet.errors import IdempotencyConflict, Superseded
 from wallet.plans import Confirmed, Outcome, PaymentPlan, Plan, Reverted, memo_text
 
 PENDING, REVERTED = 8, 6
+BATCH_KEY = "batch:"  # how the idempotency keys of a batch's rows begin
 
 # How long an unfinished transaction of another intent may hold up the one that was asked for.
 EARLIER_TIMEOUT = 3.0
+
+
+def _own_name(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Keep people's names for payments apart from the journal's own."""
+    if value is not None and value.startswith(BATCH_KEY):
+        raise click.BadParameter(f"names that begin with {BATCH_KEY!r} are those of batches")
+    return value
+
 
 timeout_option = click.option(
     "--timeout",
@@ -31,6 +40,7 @@ idempotency_option = click.option(
     "--idempotency-key",
     metavar="TEXT",
     help="Name this payment: the same name never sends a second transaction.",
+    callback=_own_name,
 )
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Check, simulate and show; sign nothing."
@@ -68,7 +78,9 @@ def finish_earlier(
             settings.note(f"Submitted before under {idempotency_key!r}: {sent.hash}")
             return report(settings, wallet, sent, sent.wait(timeout), resumed=True)
     for sent in wallet.unfinished():
-        same = idempotency_key is None and _same(sent, wanted)
+        # A row of a batch is that row's payment, however much it is like this one.
+        of_a_batch = sent.idempotency_key.startswith(BATCH_KEY)
+        same = idempotency_key is None and not of_a_batch and _same(sent, wanted)
         signed_at = datetime.fromtimestamp(sent.signed_at, UTC)
         settings.note(
             f"Unfinished since {signed_at:%Y-%m-%d %H:%M:%S UTC}: {describe(sent.intent)}, "
@@ -83,6 +95,7 @@ def finish_earlier(
             settings.note("It is what was asked for now, so nothing else is sent.")
             return report(settings, wallet, sent, outcome, resumed=True)
         settings.note(_outcome_line(outcome))
+    wallet.require_no_held()
     return None
 
 
@@ -154,6 +167,8 @@ _SENTENCES = {
 
 def describe(intent: Mapping[str, str]) -> str:
     """One line of what a transaction is for."""
+    if intent["kind"] == "cancellation":
+        return "a cancellation, which moves nothing"
     amount = format_units(int(intent["amount"]))
     if intent["kind"] in _SENTENCES:
         return _SENTENCES[intent["kind"]].format(**{**intent, "amount": amount})
