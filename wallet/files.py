@@ -36,6 +36,7 @@ def default_home() -> Path:
 
 def private_folder(folder: Path) -> Path:
     """Create one of the wallet's own folders for its owner alone, or make it so."""
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the wallet's home, or its place
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_mode & 0o077:
         folder.chmod(0o700)
@@ -63,6 +64,20 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_name(path: Path) -> str | None:
+    """Read a file that holds one name; None where there is no file, or nothing in it.
+
+    Raises:
+        InvalidInput: the file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error}") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -23,7 +23,14 @@ from wallet.errors import (
     UnknownName,
     WalletError,
 )
-from wallet.files import checked_name, private_folder, read_json, sync_folder, write_private
+from wallet.files import (
+    checked_name,
+    private_folder,
+    read_json,
+    read_name,
+    sync_folder,
+    write_private,
+)
 
 SCRYPT_N = 262_144
 MIN_PASSWORD = 8
@@ -219,8 +226,7 @@ class Keystore:
         return sorted(path.stem for path in self._folder.glob("[!.]*.json"))
 
     def chosen(self) -> str | None:
-        file = self._home / "key"
-        return (file.read_text(encoding="utf-8").strip() or None) if file.is_file() else None
+        return read_name(self._home / "key")
 
     def use(self, name: str) -> KeyFile:
         """Make a key the default. Raises UnknownName if there is none of that name."""
@@ -228,6 +234,10 @@ class Keystore:
         temporary = write_private(self._home / f".key.{os.urandom(8).hex()}.new", name + "\n")
         temporary.replace(self._home / "key")
         return key
+
+    def use_none(self) -> None:
+        """Have no default key, until one is chosen or the first is made."""
+        (self._home / "key").unlink(missing_ok=True)
 
     def origin(self, key: KeyFile) -> Origin:
         """Return where a key came from; unknown where nothing was noted of this very key.

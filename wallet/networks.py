@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from wallet.addresses import parse_address
 from wallet.amounts import DECIMALS
 from wallet.errors import AlreadyExists, InvalidInput, Refused, UnknownName
-from wallet.files import checked_name, private_folder, read_json, write_private
+from wallet.files import checked_name, private_folder, read_json, read_name, write_private
 
 if TYPE_CHECKING:
     from wallet.intents import Contract
@@ -157,6 +157,11 @@ class Networks:
             UnknownName: there is none of that name, or none at all.
         """
         name = name or self.chosen()
+        if name is None and self.names():
+            raise UnknownName(
+                f"no default network: name one of {', '.join(self.names())} with --network, "
+                "or choose it with `wallet network use`"
+            )
         if name is None:
             raise UnknownName(
                 "no network yet: `wallet network add NAME URL` stores one, "
@@ -176,13 +181,19 @@ class Networks:
         return sorted(path.stem for path in self._folder.glob("*.json"))
 
     def chosen(self) -> str | None:
-        return self._chosen.read_text().strip() if self._chosen.is_file() else None
+        return read_name(self._chosen)
 
     def use(self, name: str) -> None:
         """Make a profile the default. Raises UnknownName if there is none."""
         self.get(name)
-        temporary = write_private(self._chosen.with_name(f"network.{os.getpid()}.new"), name + "\n")
+        temporary = write_private(
+            self._chosen.with_name(f".network.{os.urandom(8).hex()}.new"), name + "\n"
+        )
         temporary.replace(self._chosen)
+
+    def use_none(self) -> None:
+        """Have no default network, until one is chosen or added."""
+        self._chosen.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"

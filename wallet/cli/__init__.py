@@ -41,6 +41,7 @@ _VERBS = {
     "tx": ("wallet.cli.tx", "Sign offline, broadcast, follow, replace and cancel."),
     "batch": ("wallet.cli.batch", "Check and pay many rows of a file."),
     "history": ("wallet.cli.history", "Show what came and went."),
+    "config": ("wallet.cli.config", "Show and set defaults."),
 }
 
 

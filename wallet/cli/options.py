@@ -14,6 +14,7 @@ import click
 
 from wallet.addresses import is_address, parse_address, parse_memo
 from wallet.amounts import Coin
+from wallet.cli.names import complete_keys, complete_networks
 from wallet.errors import InvalidInput, PasswordError, UnknownName, WalletError
 from wallet.files import checked_name, default_home
 
@@ -233,8 +234,18 @@ def _option(*names: str, **attributes: Any) -> click.Option:
 def shared_options() -> list[click.Parameter]:
     """The flags of every command."""
     return [
-        _option("--key", metavar="NAME", help="Key to use (default: the first made)."),
-        _option("--network", metavar="NAME", help="Network to use (see `wallet network list`)."),
+        _option(
+            "--key",
+            metavar="NAME",
+            help="Key to use (default: the first made).",
+            shell_complete=complete_keys,
+        ),
+        _option(
+            "--network",
+            metavar="NAME",
+            help="Network to use (see `wallet network list`).",
+            shell_complete=complete_networks,
+        ),
         _option("--home", type=click.Path(path_type=Path), metavar="DIR", help="Wallet's folder."),
         _option("--json", is_flag=True, help="JSON on stdout, everything else on stderr."),
         _option("--yes", is_flag=True, help="Answer yes to the confirmation."),

@@ -29,12 +29,20 @@ def _own_name(ctx: click.Context, parameter: click.Parameter, value: str | None)
     return value
 
 
+def _configured(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float:
+    """The timeout given, else the one of `wallet config`."""
+    if value is not None:
+        return value
+    from wallet.config import Config  # noqa: PLC0415  # only to wait
+
+    return Config(ctx.ensure_object(Settings).folder).timeout()
+
+
 timeout_option = click.option(
     "--timeout",
     type=click.FloatRange(min=0),
-    default=30.0,
-    show_default=True,
-    help="Seconds to wait until it is on chain.",
+    callback=_configured,
+    help="Seconds to wait until it is on chain  [default: 30, or as in `wallet config`]",
 )
 idempotency_option = click.option(
     "--idempotency-key",
