@@ -23,6 +23,8 @@ FUNCTIONS = {
     "transferWithMemo(address,uint256,bytes32)": "95777d59",
     "accountOf(address)": "8086b8ba",
     "paused()": "5c975abb",
+    "symbol()": "95d89b41",
+    "decimals()": "313ce567",
     "authorizationState(address,bytes32)": "e94a0102",
     f"authorizeWithSignature({_TERMS},uint256,uint256,uint256,bytes)": "e87c7a7a",
     f"release({_TERMS},uint256,uint16)": "0cde7e82",

@@ -13,7 +13,14 @@ from urllib.parse import urlsplit
 from wallet.addresses import parse_address
 from wallet.amounts import DECIMALS
 from wallet.errors import AlreadyExists, InvalidInput, Refused, UnknownName
-from wallet.files import checked_name, private_folder, read_json, read_name, write_private
+from wallet.files import (
+    checked_name,
+    private_folder,
+    read_json,
+    read_name,
+    sync_folder,
+    write_private,
+)
 
 if TYPE_CHECKING:
     from wallet.intents import Contract
@@ -126,6 +133,7 @@ class Networks:
     """The profiles in a wallet's home, and which one is used by default."""
 
     def __init__(self, home: Path) -> None:
+        self._home = home
         self._folder = home / "networks"
         self._chosen = home / "network"
 
@@ -194,6 +202,47 @@ class Networks:
     def use_none(self) -> None:
         """Have no default network, until one is chosen or added."""
         self._chosen.unlink(missing_ok=True)
+
+    def require_removable(self, name: str, with_unfinished: bool = False) -> Network:
+        """Return the profile; raises as `remove`."""
+        from wallet.inspection import read_open  # noqa: PLC0415  # seldom asked
+
+        network = self.get(name)
+        if with_unfinished:
+            return network
+        unfinished = [each for each in read_open(self._home) if each.network == network.identity]
+        if unfinished:
+            senders = ", ".join(sorted({each.sender for each in unfinished}))
+            raise Refused(
+                f"the journal has {len(unfinished)} unfinished on network {name!r}, of {senders}: "
+                f"`wallet history --network {name}` says how they stand. "
+                "Remove it all the same with --with-unfinished"
+            )
+        return network
+
+    def remove(self, name: str, with_unfinished: bool = False) -> str | None:
+        """Delete a profile, and return the default one then: none, or the only one that is left.
+
+        The journal stays, and goes on where the same network is added again.
+
+        Args:
+            with_unfinished: delete it though the journal has unfinished transactions on it.
+
+        Raises:
+            UnknownName: there is no such profile.
+            Refused: the journal has unfinished transactions on it.
+            JournalError: nobody knows whether it has.
+        """
+        self.require_removable(name, with_unfinished)
+        if self.chosen() == name:
+            others = [other for other in self.names() if other != name]
+            if len(others) == 1:
+                self.use(others[0])
+            else:
+                self.use_none()
+        self._path(name).unlink()
+        sync_folder(self._folder)
+        return self.chosen()
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"

@@ -30,7 +30,7 @@ EXIT_CODES: dict[type[BaseException], int] = {
 # Verb -> module and short help, so that the list of verbs needs none of the modules.
 _VERBS = {
     "key": ("wallet.cli.key", "Make, import, back up and remove keys."),
-    "network": ("wallet.cli.network", "Add, choose and show networks."),
+    "network": ("wallet.cli.network", "Add, choose, show, check and remove networks."),
     "balance": ("wallet.cli.balance", "Show what keys hold."),
     "send": ("wallet.cli.send", "Pay an address or one of your own keys."),
     "pay": ("wallet.cli.pay", "Pay a purchase into escrow."),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
-from wallet.cli.options import Command, Settings
+from wallet.cli.names import complete_networks
+from wallet.cli.options import Command, ConfirmationRequired, Declined, Settings
 from wallet.client import Wallet
 from wallet.errors import NetworkError
 from wallet.files import read_json
@@ -20,7 +22,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @click.group("network")
 def command() -> None:
-    """Add, choose and show networks."""
+    """Add, choose, show, check and remove networks."""
 
 
 @command.command(cls=Command)
@@ -73,7 +75,7 @@ def list_(settings: Settings) -> None:
 
 
 @command.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=complete_networks)
 @click.pass_obj
 def use(settings: Settings, name: str) -> None:
     """Use a network from now on."""
@@ -84,12 +86,68 @@ def use(settings: Settings, name: str) -> None:
 
 
 @command.command(cls=Command)
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_networks)
 @click.pass_obj
 def show(settings: Settings, name: str | None) -> None:
     """Show a network's chain, addresses and endpoints."""
     network = settings.networks().get(name or settings.network)
     settings.answer(_as_json(settings, network), _as_text(network))
+
+
+@command.command(cls=Command)
+@click.argument("name", required=False, shell_complete=complete_networks)
+@click.pass_obj
+def check(settings: Settings, name: str | None) -> int:
+    """Compare a network, the default one without a NAME, with what is there now.
+
+    Looks at the endpoint, the chain, the contracts, the bridge and its manifest, and the clock.
+    Ends with 1 if something is wrong, with 7 if all that answers is right.
+
+    \b
+    Example:
+      wallet network check plaza
+    """
+    from wallet.cli.findings import show_findings  # noqa: PLC0415
+    from wallet.network_check import check_network  # noqa: PLC0415
+
+    network = settings.networks().get(name or settings.network)
+    found = show_findings(settings, check_network(network, time.time()), {"network": network.name})
+    problems = [finding for finding in found if finding.status == "problem"]
+    if not problems:
+        return 0
+    return 7 if all(finding.is_unreachable for finding in problems) else 1
+
+
+@command.command(cls=Command)
+@click.argument("name", shell_complete=complete_networks)
+@click.option("--with-unfinished", is_flag=True, help="Though transactions on it are unfinished.")
+@click.pass_obj
+def rm(settings: Settings, name: str, with_unfinished: bool) -> None:
+    """Remove the network NAME from this wallet. Keys and the journal stay.
+
+    \b
+    Example:
+      wallet network rm test
+    """
+    if not settings.on_terminal and not settings.yes:
+        raise ConfirmationRequired("not on a terminal: confirm with --yes")
+    networks = settings.networks()
+    network = networks.require_removable(name, with_unfinished)
+    settings.say(
+        f"{_as_text(network)}\nStays    the keys, and the journal of what was signed; "
+        "what the chain has is the chain's"
+    )
+    if not settings.yes and not click.confirm("Remove it?", err=True):
+        raise Declined("declined: nothing was removed")
+    was_default = networks.chosen() == name
+    default = networks.remove(name, with_unfinished)
+    if was_default:
+        settings.note(
+            f"It was the default network: now that is {default}"
+            if default
+            else "It was the default network: choose another with `wallet network use`"
+        )
+    settings.answer({"name": name, "removed": True, "default": default}, f"Removed {name}")
 
 
 def _as_text(network: Network) -> str:
