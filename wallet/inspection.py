@@ -89,5 +89,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     except (sqlite3.Error, ValueError) as error:
         what = str(error)
         if "readonly" in what:
-            what = "a command was interrupted while it wrote; the next one that sends puts it right"
+            what = (
+                "a command was interrupted while it wrote; the next one that uses it puts it right"
+            )
         raise JournalError(f"the journal {path} cannot be read: {what}") from error

@@ -42,6 +42,7 @@ _VERBS = {
     "batch": ("wallet.cli.batch", "Check and pay many rows of a file."),
     "history": ("wallet.cli.history", "Show what came and went."),
     "config": ("wallet.cli.config", "Show and set defaults."),
+    "doctor": ("wallet.cli.doctor", "Say what is wrong, and what to do."),
 }
 
 
