@@ -7,14 +7,21 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 declined, 4 password, 5 confirmation requi
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
 from wallet import errors
 from wallet.cli.options import ConfirmationRequired, Declined, Settings, clean, shared_options
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+COMPLETION = "_WALLET_COMPLETE"  # how a shell says what it wants to be completed
 
 EXIT_CODES: dict[type[BaseException], int] = {
     click.UsageError: 2,
@@ -43,6 +50,7 @@ _VERBS = {
     "history": ("wallet.cli.history", "Show what came and went."),
     "config": ("wallet.cli.config", "Show and set defaults."),
     "doctor": ("wallet.cli.doctor", "Say what is wrong, and what to do."),
+    "completion": ("wallet.cli.completion", "Complete commands and names in a shell."),
 }
 
 
@@ -60,6 +68,16 @@ class _Verbs(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _VERBS.items()])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+        verbs = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in _VERBS.items()
+            if name.startswith(incomplete)
+        ]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
+
 
 @click.group(cls=_Verbs, params=shared_options())
 @click.version_option(package_name="plaza")
@@ -76,6 +94,8 @@ def exit_code_of(error: BaseException) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; the console script's entry point."""
+    if os.environ.get(COMPLETION):
+        return _complete()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         result = root.main(arguments, prog_name="wallet", standalone_mode=False)
@@ -88,6 +108,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             click.echo(json.dumps({"error": {"code": code, "message": message}}))
         click.echo(clean(f"wallet: {message}"), err=True)
         return exit_code_of(error)
+
+
+def _complete() -> int:
+    """Answer a shell that wants words completed. Whatever is wrong, it is not said there."""
+    try:
+        root.main([], prog_name="wallet", complete_var=COMPLETION)
+    except SystemExit:
+        return 0
+    except (Exception, KeyboardInterrupt):
+        return 1
 
 
 def _explain(error: BaseException) -> tuple[str, str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from wallet.amounts import format_units
+from wallet.cli.names import complete_recipients
 from wallet.cli.options import Command, Settings
 
 
 @click.command("balance", cls=Command)
-@click.argument("names", nargs=-1, metavar="[NAME|ADDRESS]...")
+@click.argument("names", nargs=-1, metavar="[NAME|ADDRESS]...", shell_complete=complete_recipients)
 @click.pass_obj
 def command(settings: Settings, names: tuple[str, ...]) -> None:
     """Show what keys (all of them without names) or addresses hold."""

@@ -10,6 +10,7 @@ import click
 
 from wallet.amounts import Coin, format_units
 from wallet.cli.actions import act
+from wallet.cli.names import complete_recipients
 from wallet.cli.options import AMOUNT, Command, Settings
 from wallet.cli.pay import percent, utc
 from wallet.cli.sending import dry_run_option, idempotency_option, timeout_option
@@ -276,7 +277,13 @@ class _AmountOrAll(click.ParamType[Any]):
 
 @command.command(cls=Command, signs=True)
 @click.argument("amount", type=_AmountOrAll(), metavar="AMOUNT|all")
-@click.option("--for", "seller", metavar="SELLER", help="Repay another one's line (name, address).")
+@click.option(
+    "--for",
+    "seller",
+    metavar="SELLER",
+    help="Repay another one's line (name, address).",
+    shell_complete=complete_recipients,
+)
 @dry_run_option
 @idempotency_option
 @timeout_option

@@ -9,6 +9,7 @@ import click
 
 from wallet.addresses import format_memo
 from wallet.amounts import format_units
+from wallet.cli.names import complete_recipients
 from wallet.cli.options import Command, Settings, clean
 from wallet.cli.sending import describe
 from wallet.client import Sent
@@ -29,7 +30,13 @@ _SIGNS = {"in": "+", "out": "-", "self": "±"}
     help="Only from then on, as 2026-01-31, in UTC.",
 )
 @click.option("--memo", metavar="TEXT", help="Only memos that contain the text.")
-@click.option("--with", "party", metavar="NAME|ADDRESS", help="Only with them, orders too.")
+@click.option(
+    "--with",
+    "party",
+    metavar="NAME|ADDRESS",
+    help="Only with them, orders too.",
+    shell_complete=complete_recipients,
+)
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many (20; as a table, all).")
 @click.option("--csv", "as_csv", is_flag=True, help="As a table, for spreadsheets.")
 @click.pass_obj

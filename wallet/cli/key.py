@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 import click
 
+from wallet.cli.names import complete_keys
 from wallet.cli.options import (
     Command,
     ConfirmationRequired,
@@ -243,7 +244,7 @@ def list_(settings: Settings) -> None:
 
 
 @command.command(cls=Command)
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_keys)
 @click.pass_obj
 def show(settings: Settings, name: str | None) -> None:
     """Show a key's address, file, origin and backup; never the key itself."""
@@ -252,7 +253,7 @@ def show(settings: Settings, name: str | None) -> None:
 
 
 @command.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=complete_keys)
 @click.pass_obj
 def use(settings: Settings, name: str) -> None:
     """Use a key from now on where none is named."""
@@ -264,7 +265,7 @@ def use(settings: Settings, name: str) -> None:
 
 
 @command.command(cls=Command, signs=True, encrypts=True)
-@click.argument("name")
+@click.argument("name", shell_complete=complete_keys)
 @click.argument("file", type=_NEW_FILE)
 @click.pass_obj
 def export(settings: Settings, name: str, file: Path) -> None:
@@ -284,7 +285,7 @@ def export(settings: Settings, name: str, file: Path) -> None:
 
 
 @command.command("verify-backup", cls=Command, signs=True)
-@click.argument("name")
+@click.argument("name", shell_complete=complete_keys)
 @click.option("--keystore", type=_FILE, help="A copy of the key's file, or an exported one.")
 @mnemonic_file_option
 @passphrase_file_option
@@ -321,7 +322,7 @@ def verify_backup(
 
 
 @command.command(cls=Command, signs=True, encrypts=True)
-@click.argument("name")
+@click.argument("name", shell_complete=complete_keys)
 @click.pass_obj
 def passwd(settings: Settings, name: str) -> None:
     """Change a key's password. Copies of its file keep the old one."""
@@ -336,7 +337,7 @@ def passwd(settings: Settings, name: str) -> None:
 
 
 @command.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=complete_keys)
 @click.option("--without-backup", is_flag=True, help="Though its backup was never verified.")
 @click.pass_obj
 def rm(settings: Settings, name: str, without_backup: bool) -> None:

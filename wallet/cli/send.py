@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from wallet.amounts import format_units
+from wallet.cli.names import complete_recipients
 from wallet.cli.options import AMOUNT, MEMO, Command, ConfirmationRequired, Declined, Settings
 from wallet.cli.sending import (
     dry_run_option,
@@ -18,7 +19,7 @@ from wallet.plans import Plan, memo_text
 
 
 @click.command("send", cls=Command, signs=True)
-@click.argument("to")
+@click.argument("to", shell_complete=complete_recipients)
 @click.argument("amount", type=AMOUNT)
 @click.option("--memo", type=MEMO, help="Public text of up to 32 bytes, or 0x and 64 hex digits.")
 @click.option("--allow-new-recipient", is_flag=True, help="Pay an address never paid before.")

@@ -11,6 +11,7 @@ import click
 
 from wallet.addresses import ZERO_ADDRESS
 from wallet.amounts import format_units
+from wallet.cli.names import complete_recipients
 from wallet.cli.options import AMOUNT, MEMO, Command, ConfirmationRequired, Settings
 from wallet.cli.send import confirm_new_recipient
 from wallet.cli.sending import describe, report, timeout_option
@@ -71,7 +72,7 @@ def build() -> None:
 
 
 @build.command("send", cls=Command)
-@click.argument("to")
+@click.argument("to", shell_complete=complete_recipients)
 @click.argument("amount", type=AMOUNT)
 @click.option("--memo", type=MEMO, help="Public text of up to 32 bytes, or 0x and 64 hex digits.")
 @_unusual_option

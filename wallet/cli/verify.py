@@ -6,6 +6,7 @@ from typing import TextIO
 
 import click
 
+from wallet.cli.names import complete_recipients
 from wallet.cli.options import Command, Settings
 from wallet.cli.sign import (
     default_network,
@@ -21,7 +22,12 @@ from wallet.signatures import recover_signer
 @click.argument("signature")
 @typed_option
 @message_option
-@click.option("--by", metavar="NAME|ADDRESS", help="Who is to have signed it.")
+@click.option(
+    "--by",
+    metavar="NAME|ADDRESS",
+    help="Who is to have signed it.",
+    shell_complete=complete_recipients,
+)
 @click.pass_obj
 def command(
     settings: Settings, signature: str, typed: TextIO | None, message: str | None, by: str | None
