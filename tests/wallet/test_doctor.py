@@ -108,8 +108,8 @@ def test_a_warning_is_no_failure(right: Home) -> None:
     done = right.run("doctor")
     assert done.code == 0
     assert (
-        "Warning  backup        main: never seen to open, so this may be the only copy\n"
-        "                       → wallet key verify-backup main\n"
+        "Warning  backup         main: never seen to open, so this may be the only copy\n"
+        "                        → wallet key verify-backup main\n"
     ) in done.out
     assert done.out.endswith("no problems, 1 warning\n")
 

@@ -9,7 +9,7 @@ from wallet.cli.options import Settings
 from wallet.network_check import Finding
 
 _TITLES = {"ok": "OK", "warning": "Warning", "problem": "Problem"}
-_WIDTH = 12
+_WIDTH = 13
 
 
 def show_findings(
