@@ -97,7 +97,7 @@ def parse_json(text: str, where: str) -> dict[str, Any]:
     """Read a JSON object out of text; `where` it stood is for the message. Raises InvalidInput."""
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{where} cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
         raise InvalidInput(f"{where} holds {type(value).__name__}, not a JSON object")

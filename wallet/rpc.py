@@ -63,7 +63,7 @@ class HttpEndpoint:
             )
         try:
             return status, json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise NetworkError(
                 f"{self.url} answered {status} with something that is not JSON"
             ) from error

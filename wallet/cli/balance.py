@@ -13,7 +13,7 @@ from wallet.cli.options import Command, Settings
 @click.argument("names", nargs=-1, metavar="[NAME|ADDRESS]...", shell_complete=complete_recipients)
 @click.pass_obj
 def command(settings: Settings, names: tuple[str, ...]) -> None:
-    """Show what keys (all of them without names) or addresses hold."""
+    """Show what keys (all of them without a NAME) or addresses hold."""
     if not names and settings.key:
         names = (settings.key,)
     with settings.open_wallet() as wallet:

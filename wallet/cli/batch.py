@@ -44,7 +44,7 @@ def command() -> None:
 @_duplicates_option
 @click.pass_obj
 def check(settings: Settings, file: Path, allow_duplicates: bool) -> int:
-    """Say everything that is wrong with a file; sends nothing."""
+    """Say everything that is wrong with FILE; sends nothing."""
     from wallet.batches import check_rows, find_repeated, look_up  # noqa: PLC0415
 
     batch = _read(settings, file)
@@ -102,7 +102,7 @@ def pay(
     allow_repeated_rows: bool,
     timeout: float,
 ) -> int:
-    """Pay a file row by row, every row at most once; results as CSV on stdout.
+    """Pay FILE row by row, every row at most once; results as CSV on stdout.
 
     A file that was interrupted goes on with --resume: rows that were paid are not paid again,
     whatever happened when.

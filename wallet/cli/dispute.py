@@ -47,7 +47,7 @@ def _statement_options(function: Any) -> Any:
 @click.command(cls=Command, signs=True)
 @_statement_options
 def dispute(settings: Settings, **flags: Any) -> int:
-    """Dispute what is held of a delivered purchase: an arbiter decides, or a party gives in.
+    """Dispute what is held of ORDER, once delivered: an arbiter decides, or a party gives in.
 
     The chain gets the hash of what you say; the text stays in this wallet, and the arbiter needs it
     from you. With --sign-only the shop's bridge gets text and signature, and shows it to him.
@@ -58,7 +58,7 @@ def dispute(settings: Settings, **flags: Any) -> int:
 @click.command(cls=Command, signs=True)
 @_statement_options
 def evidence(settings: Settings, **flags: Any) -> int:
-    """Add evidence to an open dispute, as its buyer, seller or operator."""
+    """Add evidence to the open dispute of ORDER, as its buyer, seller or operator."""
     return _say(settings, "evidence", **flags)
 
 

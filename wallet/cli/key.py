@@ -71,7 +71,7 @@ def command() -> None:
 def new(
     settings: Settings, name: str, words: str, mnemonic_file: Path | None, without_words: bool
 ) -> None:
-    """Make a new key, encrypted with a password, and show the words that bring it back.
+    """Make a new key NAME, encrypted with a password, and show the words that bring it back.
 
     The words are shown once and typed in again, and are not kept. Nobody can recover them, or the
     password.
@@ -143,7 +143,7 @@ def import_(
     ask_passphrase: bool,
     passphrase_file: Path | None,
 ) -> None:
-    """Import a key from a keystore file, words, or its hex digits (asked for without a flag)."""
+    """Import a key as NAME: a keystore file, words or its hex digits (asked for without a flag)."""
     sources = (keystore, private_key_file, ask_mnemonic or None, mnemonic_file)
     if sum(source is not None for source in sources) > 1:
         raise click.UsageError(
@@ -247,7 +247,7 @@ def list_(settings: Settings) -> None:
 @click.argument("name", required=False, shell_complete=complete_keys)
 @click.pass_obj
 def show(settings: Settings, name: str | None) -> None:
-    """Show a key's address, file, origin and backup; never the key itself."""
+    """Show the address, file, origin and backup of the key NAME; never the key itself."""
     key = settings.keystore().get(name or settings.key)
     settings.answer(_as_json(settings, key), _as_text(settings, key))
 
@@ -256,7 +256,7 @@ def show(settings: Settings, name: str | None) -> None:
 @click.argument("name", shell_complete=complete_keys)
 @click.pass_obj
 def use(settings: Settings, name: str) -> None:
-    """Use a key from now on where none is named."""
+    """Use the key NAME from now on where none is named."""
     key = settings.keystore().use(name)
     settings.answer(_as_json(settings, key), _as_text(settings, key))
 
@@ -269,7 +269,7 @@ def use(settings: Settings, name: str) -> None:
 @click.argument("file", type=_NEW_FILE)
 @click.pass_obj
 def export(settings: Settings, name: str, file: Path) -> None:
-    """Write a key into a new keystore FILE, under a password of its own.
+    """Write the key NAME into a new keystore FILE, under a password of its own.
 
     There is no way to write a key that is not encrypted.
     """
@@ -298,7 +298,7 @@ def verify_backup(
     mnemonic_file: TextIO | None,
     passphrase_file: Path | None,
 ) -> None:
-    """See whether a backup brings the key back: its words, asked for, or a keystore file."""
+    """See whether a backup brings the key NAME back: its words, asked for, or a keystore file."""
     if keystore is not None and mnemonic_file is not None:
         raise click.UsageError("give one of --keystore and --mnemonic-file")
     store = settings.keystore()
@@ -325,7 +325,7 @@ def verify_backup(
 @click.argument("name", shell_complete=complete_keys)
 @click.pass_obj
 def passwd(settings: Settings, name: str) -> None:
-    """Change a key's password. Copies of its file keep the old one."""
+    """Change the password of the key NAME. Copies of its file keep the old one."""
     keystore = settings.keystore()
     keystore.get(name)
     password = settings.password(name)
@@ -341,7 +341,7 @@ def passwd(settings: Settings, name: str) -> None:
 @click.option("--without-backup", is_flag=True, help="Though its backup was never verified.")
 @click.pass_obj
 def rm(settings: Settings, name: str, without_backup: bool) -> None:
-    """Delete a key. Without a backup, what it holds is lost."""
+    """Delete the key NAME. Without a backup, what it holds is lost."""
     keystore = settings.keystore()
     key = keystore.require_removable(name, without_backup)
     if settings.on_terminal:

@@ -78,7 +78,7 @@ def list_(settings: Settings) -> None:
 @click.argument("name", shell_complete=complete_networks)
 @click.pass_obj
 def use(settings: Settings, name: str) -> None:
-    """Use a network from now on."""
+    """Use the network NAME from now on."""
     networks = settings.networks()
     networks.use(name)
     network = networks.get(name)
@@ -89,7 +89,7 @@ def use(settings: Settings, name: str) -> None:
 @click.argument("name", required=False, shell_complete=complete_networks)
 @click.pass_obj
 def show(settings: Settings, name: str | None) -> None:
-    """Show a network's chain, addresses and endpoints."""
+    """Show chain, addresses and endpoints of the network NAME, or of the one in use."""
     network = settings.networks().get(name or settings.network)
     settings.answer(_as_json(settings, network), _as_text(network))
 

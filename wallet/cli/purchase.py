@@ -32,7 +32,7 @@ command.add_command(evidence)
 @click.argument("order")
 @click.pass_obj
 def show(settings: Settings, order: str) -> None:
-    """Show an order's terms and what the escrow holds for it."""
+    """Show the terms of ORDER (a purchase's id, URL or order hash) and what the escrow holds."""
     with settings.open_wallet() as wallet:
         wallet.check_chain()
         purchase = wallet.purchase(order)
@@ -68,7 +68,7 @@ def show(settings: Settings, order: str) -> None:
 @timeout_option
 @click.pass_obj
 def confirm(settings: Settings, order: str, dry_run: bool, timeout: float) -> int:
-    """Confirm that all is well: everything held is released to the seller. Cannot be undone."""
+    """Release everything held for ORDER to the seller: all is well. Cannot be undone."""
     return _settle(settings, order, "release", dry_run, timeout)
 
 
@@ -78,7 +78,7 @@ def confirm(settings: Settings, order: str, dry_run: bool, timeout: float) -> in
 @timeout_option
 @click.pass_obj
 def reclaim(settings: Settings, order: str, dry_run: bool, timeout: float) -> int:
-    """Take back everything held, once the time for delivery is over."""
+    """Take back everything held for ORDER, once the time for delivery is over."""
     return _settle(settings, order, "reclaim", dry_run, timeout)
 
 

@@ -105,7 +105,7 @@ def build_send(
 @_out_option
 @click.pass_obj
 def build_confirm(settings: Settings, order: str, nonce: int | None, out: Path) -> None:
-    """A release of a purchase to its seller, as `wallet purchase confirm` makes it."""
+    """A release of ORDER to its seller, as `wallet purchase confirm` makes it."""
     _build_settlement(settings, order, "release", nonce, out)
 
 
@@ -115,7 +115,7 @@ def build_confirm(settings: Settings, order: str, nonce: int | None, out: Path) 
 @_out_option
 @click.pass_obj
 def build_reclaim(settings: Settings, order: str, nonce: int | None, out: Path) -> None:
-    """A reclaim of what was not delivered, as `wallet purchase reclaim` makes it."""
+    """A reclaim of ORDER, not delivered in time, as `wallet purchase reclaim` makes it."""
     _build_settlement(settings, order, "reclaim", nonce, out)
 
 
@@ -177,7 +177,7 @@ def _write_unsigned(
 @click.argument("file", type=_existing)
 @click.pass_obj
 def simulate(settings: Settings, file: Path) -> int:
-    """Run a transaction's file on the chain as it is now; nothing is signed or sent."""
+    """Run a transaction's FILE on the chain as it is now; nothing is signed or sent."""
     from wallet.signer import WatchOnlySigner  # noqa: PLC0415
     from wallet.steps import simulate as run  # noqa: PLC0415
 
@@ -217,7 +217,7 @@ def sign(
     allow_unusual_recipient: bool,
     out: Path,
 ) -> None:
-    """Sign a transaction's file, without a network.
+    """Sign a transaction's FILE, without a network.
 
     What it does is decoded from its bytes, whatever else the file says.
     """
@@ -286,7 +286,7 @@ def _check_recipient(
 @timeout_option
 @click.pass_obj
 def broadcast(settings: Settings, what: str, allow_undecoded: bool, timeout: float) -> int:
-    """Send a signed transaction: a file, or the hash of one that was signed here.
+    """Send a signed transaction: a FILE, or the HASH of one that was signed here.
 
     It may be another key's, signed elsewhere: it is shown first, and needs no password.
     """
@@ -336,7 +336,7 @@ def _find_signed(
 @timeout_option
 @click.pass_obj
 def wait(settings: Settings, hash_: str, timeout: float) -> int:
-    """Wait for a transaction. What was sent from here is sent again where it was lost."""
+    """Wait for the transaction HASH. What was sent from here is sent again where it was lost."""
     from wallet.signer import WatchOnlySigner  # noqa: PLC0415
     from wallet.steps import follow, look_for  # noqa: PLC0415
 
@@ -351,7 +351,7 @@ def wait(settings: Settings, hash_: str, timeout: float) -> int:
 @click.argument("what", metavar="HASH|FILE")
 @click.pass_obj
 def show(settings: Settings, what: str) -> None:
-    """Show what a transaction does and how it stands; a file is read without a network."""
+    """Show what a transaction does and how it stands: a HASH, or a FILE without a network."""
     from wallet.steps import look_for  # noqa: PLC0415
     from wallet.transactions import SignedTransaction, explain_or_show  # noqa: PLC0415
 
@@ -402,7 +402,7 @@ def show(settings: Settings, what: str) -> None:
 @timeout_option
 @click.pass_obj
 def replace_(settings: Settings, hash_: str, gas: int | None, timeout: float) -> int:
-    """Sign the same again with the same nonce and more gas, and send that from now on."""
+    """Sign the same as HASH with the same nonce and more gas, and send that from now on."""
     return _race(settings, hash_, "replace", gas, timeout)
 
 
@@ -411,7 +411,7 @@ def replace_(settings: Settings, hash_: str, gas: int | None, timeout: float) ->
 @timeout_option
 @click.pass_obj
 def cancel(settings: Settings, hash_: str, timeout: float) -> int:
-    """Use a transaction's nonce for nothing, so that it can no longer land."""
+    """Use the nonce of the transaction HASH for nothing, so that it can no longer land."""
     return _race(settings, hash_, "cancel", None, timeout)
 
 

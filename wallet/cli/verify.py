@@ -32,7 +32,7 @@ from wallet.signatures import recover_signer
 def command(
     settings: Settings, signature: str, typed: TextIO | None, message: str | None, by: str | None
 ) -> int:
-    """Say who signed a message or typed data; with --by, whether it was them.
+    """Say who made a SIGNATURE of a message or typed data; with --by, whether it was them.
 
     If somebody else did, and there is a contract at the address, the contract is asked (EIP-1271).
     Ends with 0 if the signature is valid, with 1 if it is not.
