@@ -23,8 +23,6 @@ FUNCTIONS = {
     "transferWithMemo(address,uint256,bytes32)": "95777d59",
     "accountOf(address)": "8086b8ba",
     "paused()": "5c975abb",
-    "symbol()": "95d89b41",
-    "decimals()": "313ce567",
     "authorizationState(address,bytes32)": "e94a0102",
     f"authorizeWithSignature({_TERMS},uint256,uint256,uint256,bytes)": "e87c7a7a",
     f"release({_TERMS},uint256,uint16)": "0cde7e82",
@@ -44,6 +42,8 @@ FUNCTIONS = {
     "UNDERWRITER_ROLE()": "f01b571a",
     "authority()": "bf7e214f",
     "hasRole(uint64,address)": "d1f856ee",
+    "symbol()": "95d89b41",
+    "decimals()": "313ce567",
 }
 _BY_NAME = {signature.split("(")[0]: bytes.fromhex(s) for signature, s in FUNCTIONS.items()}
 

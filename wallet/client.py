@@ -8,11 +8,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wallet.abi import describe_revert, encode_call, words_of
+from wallet.abi import describe_revert, encode_call
+from wallet.accounts import Account, check_chain, read_account, read_words
 from wallet.addresses import ZERO_ADDRESS, keccak, parse_address, parse_memo
 from wallet.amounts import format_units
 from wallet.credit_actions import CreditActions, RepaymentPlan
@@ -28,7 +28,6 @@ from wallet.errors import (
     TermsMismatch,
     WalletError,
     WouldRevert,
-    WrongChain,
 )
 from wallet.files import default_home, private_folder
 from wallet.history import Movement, earlier_recipients, read_movements
@@ -49,8 +48,6 @@ from wallet.rpc import Rpc, post_json
 from wallet.signer import Signer
 from wallet.transactions import Transaction
 
-KINDS = {1: "buyer", 2: "seller", 4: "lender", 8: "operator", 16: "system"}
-
 # What an endpoint says of bytes it already has, or whose nonce is used: ask by hash.
 _SEEN_BEFORE = ("already known", "already imported", "known transaction", "nonce too low")
 # What it says of bytes that can never be included as they are.
@@ -61,28 +58,6 @@ _IMPOSSIBLE = (
     "less than block base fee",
     "invalid chain id",
 )
-
-
-@dataclass(frozen=True)
-class Account:
-    """A member's balance and standing. `member_until` is unix seconds, 0 if never admitted."""
-
-    address: str
-    units: int
-    kinds: tuple[str, ...]
-    member_until: int
-    frozen: bool
-    as_of_block: int
-    as_of_time: int
-
-    @property
-    def obstacle(self) -> str | None:
-        """Why the account may not move coin, in words; None if it may."""
-        if self.member_until == 0:
-            return "is not a member of this network"
-        if self.as_of_time >= self.member_until:
-            return "is no longer a member of this network: its membership has expired"
-        return "is frozen" if self.frozen else None
 
 
 class Sent:
@@ -201,28 +176,11 @@ class Wallet(CreditActions, DisputeActions):
 
     def check_chain(self) -> None:
         """Raises WrongChain unless the endpoint serves the profile's chain."""
-        actual = int(self._rpc.call("eth_chainId"), 16)
-        if actual != self.network.chain_id:
-            raise WrongChain(
-                f"{self.network.rpc_url} serves chain {actual}, "
-                f"network {self.network.name!r} is chain {self.network.chain_id}"
-            )
+        check_chain(self.network, self._rpc)
 
     def account(self, address: str | None = None) -> Account:
         """Read an account's balance and standing, the signer's without an address."""
-        address = address or self.address
-        block = self._rpc.call("eth_getBlockByNumber", "latest", False)
-        words = self._read(self.network.coin, encode_call("accountOf", address), block["number"])
-        balance, member_until, kinds, frozen = words
-        return Account(
-            address=address,
-            units=balance,
-            kinds=tuple(name for bit, name in KINDS.items() if kinds & bit),
-            member_until=member_until,
-            frozen=bool(frozen),
-            as_of_block=int(block["number"], 16),
-            as_of_time=int(block["timestamp"], 16),
-        )
+        return read_account(self.network, self._rpc, address or self.address)
 
     def is_paused(self) -> bool:
         """Whether the platform has paused all transfers of the coin."""
@@ -753,14 +711,7 @@ class Wallet(CreditActions, DisputeActions):
         return int(block["timestamp"], 16)
 
     def _read(self, contract: str, data: bytes, block: str = "latest") -> list[int]:
-        result = self._rpc.call("eth_call", {"to": contract, "data": "0x" + data.hex()}, block)
-        words = words_of(bytes.fromhex(result[2:]))
-        if not words:
-            raise WrongChain(
-                f"{self.network.rpc_url} has no contract at {contract}: "
-                f"network {self.network.name!r} was deployed on another chain"
-            )
-        return words
+        return read_words(self.network, self._rpc, contract, data, block)
 
     def _journal_open(self) -> Journal:
         if self._journal is None:

@@ -14,11 +14,13 @@ import shlex
 import stat
 import time
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from wallet.abi import encode_call
+from wallet.accounts import read_account, read_words
 from wallet.addresses import keccak, parse_address
-from wallet.client import Wallet
 from wallet.config import Config
 from wallet.errors import InvalidInput, WalletError
 from wallet.files import read_json
@@ -292,8 +294,8 @@ def check_standing(
     network = next((each for each in answering if each.name == name), None)
     if network is None:
         return  # it was said why
-    with Wallet(network, home, timeout=timeout) as wallet:
-        if wallet.is_paused():
+    with closing(Rpc(network.rpc_url, timeout)) as rpc:
+        if read_words(network, rpc, network.coin, encode_call("paused"))[0]:
             message = f"{name}: transfers of the coin are paused by the platform"
             yield Finding("member", "warning", message, "wait, or ask the marketplace")
         keystore = Keystore(home)
@@ -302,15 +304,15 @@ def check_standing(
                 address = keystore.get(key_name).address
             except WalletError:
                 continue  # found before
-            yield _check_member(wallet, key_name, address)
+            yield _check_member(network, rpc, key_name, address)
 
 
-def _check_member(wallet: Wallet, key: str, address: str) -> Finding:
-    account = wallet.account(address)
+def _check_member(network: Network, rpc: Rpc, key: str, address: str) -> Finding:
+    account = read_account(network, rpc, address)
     who = f"{key}: {address}"
     if account.obstacle is not None:
         message = f"{who} {account.obstacle}"
-        advice = f"ask the marketplace of {wallet.network.name}"
+        advice = f"ask the marketplace of {network.name}"
         # A new key is no member yet; what was one has lost something.
         if account.member_until:
             return Finding("member", "problem", message, advice)
@@ -422,11 +424,8 @@ def _flags(home: Path, identity: str, sender: str) -> tuple[str, str]:
 
 
 def _transaction_count(network: Network, sender: str, timeout: float) -> int:
-    rpc = Rpc(network.rpc_url, timeout)
-    try:
+    with closing(Rpc(network.rpc_url, timeout)) as rpc:
         return int(rpc.call("eth_getTransactionCount", sender, "latest"), 16)
-    finally:
-        rpc.close()
 
 
 # ------------------------------------------------------------------------------- packages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -53,11 +54,8 @@ def check_network(network: Network, now: float, timeout: float = 10.0) -> Iterat
     if misfits:
         yield from misfits
         return
-    rpc = Rpc(network.rpc_url, timeout)
-    try:
+    with closing(Rpc(network.rpc_url, timeout)) as rpc:
         yield from _check_chain(network, rpc, now)
-    finally:
-        rpc.close()
     yield from _check_bridge(network, timeout)
 
 

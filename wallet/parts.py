@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wallet.client import Account
+    from wallet.accounts import Account
     from wallet.intents import Intent
     from wallet.networks import Network
     from wallet.plans import Plan

@@ -31,9 +31,23 @@ def loaded_by(*arguments: str) -> set[str]:
     return set(done.stderr.splitlines()[-1].split())
 
 
+def wallet_modules(*arguments: str) -> set[str]:
+    """The wallet's own modules that a command loads."""
+    report = REPORT.replace("name.split('.')[0] for name", "name for name")
+    done = subprocess.run(
+        [sys.executable, "-c", report, *arguments], capture_output=True, text=True, check=True
+    )
+    names = done.stderr.splitlines()[-1].split()
+    return {name.removeprefix("wallet.") for name in names if name.startswith("wallet.")}
+
+
 def test_help_loads_nothing_but_the_command_line() -> None:
     loaded = loaded_by("--help")
     assert not loaded & (HEAVY | {"node", "Crypto", "http", "sqlite3", "contracts"})
+    # What the help of everything takes: errors are said in it, and no command's module is there.
+    assert wallet_modules("--help") <= {
+        *("addresses", "amounts", "errors", "files", "cli", "cli.names", "cli.options"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -43,6 +57,8 @@ def test_help_loads_nothing_but_the_command_line() -> None:
         ["key", "list"],
         ["key", "show"],
         ["network", "list"],
+        ["network", "show"],
+        ["config", "list"],
         ["history"],
         ["credit", "list"],
         ["credit", "statement"],
@@ -53,8 +69,16 @@ def test_reading_commands_load_the_standard_library(
 ) -> None:
     loaded = loaded_by(*command, "--home", str(home.path))
     assert not loaded & (HEAVY | {"node", "coincurve"})
+    assert not loaded & {"asyncio", "tomlkit"}
     if command == ["balance"]:
-        assert not loaded & {"Crypto", "contracts", "platformdirs"}
+        assert not loaded & {"Crypto", "contracts", "platformdirs", "sqlite3"}
+        assert not wallet_modules(*command, "--home", str(home.path)) & {
+            "client",
+            "plans",
+            "keyrings",
+        }
+    if command[0] in ("key", "network"):
+        assert not loaded & {"http", "ssl", "sqlite3"}
 
 
 def test_verifying_loads_no_signer(tmp_path: Path) -> None:

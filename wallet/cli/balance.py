@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import click
 
+from wallet.accounts import check_chain, read_account
 from wallet.amounts import format_units
 from wallet.cli.names import complete_recipients
 from wallet.cli.options import Command, Settings
+from wallet.rpc import Rpc
 
 
 @click.command("balance", cls=Command)
@@ -16,13 +20,14 @@ def command(settings: Settings, names: tuple[str, ...]) -> None:
     """Show what keys (all of them without a NAME) or addresses hold."""
     if not names and settings.key:
         names = (settings.key,)
-    with settings.open_wallet() as wallet:
+    network = settings.networks().get(settings.network)
+    with closing(Rpc(network.rpc_url)) as rpc:
         wanted = [settings.find_address(name) for name in names or settings.keystore().names()]
         if not wanted:
             settings.keystore().get()  # says how to make the first key
-        wallet.check_chain()
-        accounts = [(name, wallet.account(address)) for address, name in wanted]
-    symbol = wallet.network.symbol
+        check_chain(network, rpc)
+        accounts = [(name, read_account(network, rpc, address)) for address, name in wanted]
+    symbol = network.symbol
     titles = [name or account.address for name, account in accounts]
     amounts = [format_units(account.units) for _, account in accounts]
     lines = [
@@ -32,7 +37,7 @@ def command(settings: Settings, names: tuple[str, ...]) -> None:
     ]
     settings.answer(
         {
-            "network": wallet.network.name,
+            "network": network.name,
             "symbol": symbol,
             "balances": [
                 {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,11 +12,9 @@ import click
 
 from wallet.cli.names import complete_networks
 from wallet.cli.options import Command, ConfirmationRequired, Declined, Settings
-from wallet.client import Wallet
 from wallet.errors import NetworkError
 from wallet.files import read_json
 from wallet.networks import Network, parse_manifest
-from wallet.rpc import fetch_json
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -37,6 +36,9 @@ def add(settings: Settings, name: str, source: str, rpc: str | None, replace: bo
     From a bridge's URL (as http://127.0.0.1:8400) or from a manifest file. From then on the wallet
     believes this manifest and not what a bridge says: add it from where you trust it.
     """
+    from wallet.accounts import check_chain  # noqa: PLC0415  # other verbs need no connection
+    from wallet.rpc import Rpc, fetch_json  # noqa: PLC0415
+
     if source.startswith(("http://", "https://")):
         url = source.rstrip("/")
         if not url.endswith("/v1/network"):
@@ -47,8 +49,9 @@ def add(settings: Settings, name: str, source: str, rpc: str | None, replace: bo
     else:
         manifest = read_json(Path(source))
     try:
-        with Wallet(parse_manifest(name, manifest, rpc), settings.folder) as wallet:
-            wallet.check_chain()
+        network = parse_manifest(name, manifest, rpc)
+        with closing(Rpc(network.rpc_url)) as endpoint:
+            check_chain(network, endpoint)
     except NetworkError as error:
         settings.note(f"stored without comparing the chain: {error}")
     network = settings.networks().add(name, manifest, rpc, replace)
