@@ -144,6 +144,13 @@ def test_a_bridge_that_says_something_else(
     assert message in problems(check(right, 1))["manifest"]
 
 
+def test_what_strangers_say_cannot_look_like_a_line_of_its_own(right: Home, bridge: Bridge) -> None:
+    bridge.manifest["coin"]["symbol"] = "PLZ\nOK       escrow\x1b[2J"
+    lines = right.run("network", "check").out.splitlines()
+    assert sum(line.startswith("OK       escrow") for line in lines) == 1
+    assert not any("\x1b" in line for line in lines)
+
+
 def test_an_endpoint_of_ones_own_is_only_mentioned(
     platform: Platform, right: Home, bridge: Bridge, proxy: Proxy
 ) -> None:

@@ -30,7 +30,9 @@ def show_findings(
 
 
 def _as_text(finding: Finding) -> str:
-    line = f"{_TITLES[finding.status]:<7}  {finding.check:<{_WIDTH}}  {finding.message}"
+    # What a bridge or a coin calls itself is theirs to choose: it must not look like more lines.
+    message = finding.message.replace("\n", "\N{REPLACEMENT CHARACTER}")
+    line = f"{_TITLES[finding.status]:<7}  {finding.check:<{_WIDTH}}  {message}"
     if finding.status == "ok" or finding.advice is None:
         return line
     return f"{line}\n{'':<{9 + _WIDTH}}  → {finding.advice}"
