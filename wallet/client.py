@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from wallet.abi import describe_revert, encode_call, words_of
-from wallet.addresses import ZERO_ADDRESS, keccak, parse_address, parse_memo
+from wallet.addresses import ZERO_ADDRESS, keccak, look_alike, parse_address, parse_memo
 from wallet.amounts import format_units
+from wallet.contacts import known_parties
 from wallet.credit_actions import CreditActions, RepaymentPlan
 from wallet.dispute_actions import DisputeActions
 from wallet.errors import (
@@ -326,7 +327,7 @@ class Wallet(CreditActions, DisputeActions):
         sender = self._check_standing(units, to)
         if earlier is None:
             earlier = self.earlier_recipients()
-        warnings = [] if to == self.address else _look_alikes(to, earlier)
+        warnings = self._look_alikes(to, earlier)
         return self._plan(
             self.network.coin,
             data,
@@ -726,6 +727,18 @@ class Wallet(CreditActions, DisputeActions):
             return describe_revert(error.data)
         return "no reason given"
 
+    def _look_alikes(self, to: str, earlier: Mapping[str, int]) -> list[str]:
+        """Warn of an address that only looks like one paid before, a contact's or one's own."""
+        if to == self.address:
+            return []
+        known = dict.fromkeys(earlier, "which was paid before")
+        known |= {other: party.title for other, party in known_parties(self._home).items()}
+        return [
+            f"{to} begins and ends like {other}, {what}, and is another address"
+            for other, what in known.items()
+            if look_alike(to, other)
+        ]
+
     def _estimate_gas(self, to: str, data: bytes) -> int:
         """The gas limit, a fifth above the estimate; the estimate is also the simulation."""
         call = {"from": self.address, "to": to, "data": "0x" + data.hex()}
@@ -803,16 +816,6 @@ def _same_intent(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     if one.get("meant") == other.get("meant") == "all":
         one, other = {**one, "amount": ""}, {**other, "amount": ""}
     return dict(one) == dict(other)
-
-
-def _look_alikes(to: str, known: Mapping[str, int]) -> list[str]:
-    """Warn of an address that only looks like one paid before: both ends are all people compare."""
-    ends = (to[2:6].lower(), to[-4:].lower())
-    return [
-        f"{to} begins and ends like {other}, which was paid before, and is another address"
-        for other in known
-        if other != to and (other[2:6].lower(), other[-4:].lower()) == ends
-    ]
 
 
 def _utc(seconds: int) -> str:

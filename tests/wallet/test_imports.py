@@ -10,6 +10,7 @@ import pytest
 
 from tests.wallet.chain import Platform
 from tests.wallet.conftest import Home
+from wallet.contacts import Contact, Contacts
 from wallet.testing import MemorySigner
 
 HEAVY = {"web3", "eth_account", "eth_keys", "eth_keyfile", "eth_abi", "pydantic", "rich", "httpx"}
@@ -42,6 +43,8 @@ def test_help_loads_nothing_but_the_command_line() -> None:
         ["balance"],
         ["key", "list"],
         ["key", "show"],
+        ["contact", "list"],
+        ["contact", "show", "bob"],
         ["network", "list"],
         ["history"],
         ["credit", "list"],
@@ -51,8 +54,9 @@ def test_help_loads_nothing_but_the_command_line() -> None:
 def test_reading_commands_load_the_standard_library(
     platform: Platform, home: Home, command: list[str]
 ) -> None:
+    Contacts(home.path).add(Contact("bob", platform.fee_receiver))
     loaded = loaded_by(*command, "--home", str(home.path))
-    assert not loaded & (HEAVY | {"node", "coincurve"})
+    assert not loaded & (HEAVY | {"node", "coincurve", "filelock", "segno"})
     if command == ["balance"]:
         assert not loaded & {"Crypto", "contracts", "platformdirs"}
 

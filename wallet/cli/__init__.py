@@ -30,9 +30,10 @@ EXIT_CODES: dict[type[BaseException], int] = {
 # Verb -> module and short help, so that the list of verbs needs none of the modules.
 _VERBS = {
     "key": ("wallet.cli.key", "Make, import, back up and remove keys."),
+    "contact": ("wallet.cli.contact", "Give names to the addresses of others."),
     "network": ("wallet.cli.network", "Add, choose and show networks."),
     "balance": ("wallet.cli.balance", "Show what keys hold."),
-    "send": ("wallet.cli.send", "Pay an address or one of your own keys."),
+    "send": ("wallet.cli.send", "Pay an address, a contact or one of your own keys."),
     "pay": ("wallet.cli.pay", "Pay a purchase into escrow."),
     "purchase": ("wallet.cli.purchase", "Show, confirm, dispute or reclaim a purchase."),
     "credit": ("wallet.cli.credit", "Accept, draw on and repay a credit line."),

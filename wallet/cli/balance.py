@@ -16,11 +16,11 @@ def command(settings: Settings, names: tuple[str, ...]) -> None:
     if not names and settings.key:
         names = (settings.key,)
     with settings.open_wallet() as wallet:
-        wanted = [settings.find_address(name) for name in names or settings.keystore().names()]
+        wanted = [settings.find_party(name) for name in names or settings.keystore().names()]
         if not wanted:
             settings.keystore().get()  # says how to make the first key
         wallet.check_chain()
-        accounts = [(name, wallet.account(address)) for address, name in wanted]
+        accounts = [(party.name, wallet.account(party.address)) for party in wanted]
     symbol = wallet.network.symbol
     titles = [name or account.address for name, account in accounts]
     amounts = [format_units(account.units) for _, account in accounts]
