@@ -15,6 +15,7 @@ from typing import Any
 from wallet.abi import describe_revert, encode_call, words_of
 from wallet.addresses import ZERO_ADDRESS, keccak, look_alike, parse_address, parse_memo
 from wallet.amounts import format_units
+from wallet.bridge_requests import RequestActions, RequestPlan
 from wallet.contacts import known_parties
 from wallet.credit_actions import CreditActions, RepaymentPlan
 from wallet.dispute_actions import DisputeActions
@@ -146,7 +147,7 @@ class Sent:
             pause = min(pause * 1.5, 1.0)
 
 
-class Wallet(CreditActions, DisputeActions):
+class Wallet(CreditActions, DisputeActions, RequestActions):
     """One key on one network. Use it as a context manager, or close it."""
 
     def __init__(
@@ -569,7 +570,9 @@ class Wallet(CreditActions, DisputeActions):
             time.sleep(0.1)
 
     def submit(
-        self, plan: Plan | PaymentPlan | RepaymentPlan, idempotency_key: str | None = None
+        self,
+        plan: Plan | PaymentPlan | RepaymentPlan | RequestPlan,
+        idempotency_key: str | None = None,
     ) -> Sent:
         """Sign, write into the journal, and only then send.
 
@@ -592,7 +595,7 @@ class Wallet(CreditActions, DisputeActions):
         return Sent(self, entry)
 
     def _record(
-        self, plan: Plan | PaymentPlan | RepaymentPlan, idempotency_key: str | None
+        self, plan: Plan | PaymentPlan | RepaymentPlan | RequestPlan, idempotency_key: str | None
     ) -> Entry:
         """Sign and write into the journal; what the key stands for already is left as it is."""
         journal = self._journal_open()
@@ -609,10 +612,10 @@ class Wallet(CreditActions, DisputeActions):
             )
         return entry
 
-    def _with_signature(self, plan: PaymentPlan | RepaymentPlan) -> Plan:
+    def _with_signature(self, plan: PaymentPlan | RepaymentPlan | RequestPlan) -> Plan:
         signature = self.sign_intent(plan.authorization.intent)
         signed = self._plan(
-            plan.authorization.to,
+            plan.contract,
             plan.call(signature),
             balance=plan.balance,
             balance_after=plan.balance_after,

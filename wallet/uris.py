@@ -114,7 +114,7 @@ def parse_number(text: str) -> int:
     places = exponent - len(match["decimals"] or "")
     if places < 0:
         raise InvalidInput(f"{text!r} is not a whole number: its exponent is too small")
-    number = int(digits) * 10**places
+    number: int = int(digits) * 10**places
     return -number if match["sign"] == "-" else number
 
 

@@ -34,7 +34,7 @@ _VERBS = {
     "network": ("wallet.cli.network", "Add, choose and show networks."),
     "balance": ("wallet.cli.balance", "Show what keys hold."),
     "send": ("wallet.cli.send", "Pay an address, a contact or one of your own keys."),
-    "pay": ("wallet.cli.pay", "Pay a purchase into escrow."),
+    "pay": ("wallet.cli.pay", "Pay a purchase into escrow, or a request to pay."),
     "purchase": ("wallet.cli.purchase", "Show, confirm, dispute or reclaim a purchase."),
     "credit": ("wallet.cli.credit", "Accept, draw on and repay a credit line."),
     "sign": ("wallet.cli.sign", "Sign a message or typed data."),

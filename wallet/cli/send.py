@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import click
 
 from wallet.amounts import format_units
@@ -14,6 +17,7 @@ from wallet.cli.sending import (
     submit,
     timeout_option,
 )
+from wallet.client import Wallet
 from wallet.contacts import Party
 from wallet.plans import Plan, memo_text
 
@@ -47,14 +51,43 @@ def command(
     """Send AMOUNT (as 12.50) to TO, an address or the name of a contact or of your own key."""
     if not dry_run:
         settings.require_answerable()
-    party = settings.find_party(to)
-    address = party.address
+    return transfer(
+        settings,
+        settings.find_party(to),
+        amount,
+        memo,
+        allow_new_recipient=allow_new_recipient,
+        allow_unusual_recipient=allow_unusual_recipient,
+        dry_run=dry_run,
+        idempotency_key=idempotency_key,
+        timeout=timeout,
+    )
+
+
+def transfer(
+    settings: Settings,
+    party: Party,
+    amount: int,
+    memo: bytes | None,
+    *,
+    allow_new_recipient: bool,
+    allow_unusual_recipient: bool,
+    dry_run: bool,
+    idempotency_key: str | None,
+    timeout: float,
+    warn: Callable[[Wallet], list[str]] = lambda wallet: [],
+) -> int:
+    """Send `amount` atomic units; `warn` says what else the preview warns of.
+
+    Returns:
+        The exit code.
+    """
     signer = settings.signer()
     with settings.open_wallet(signer) as wallet:
         if not dry_run:
             wanted = {
                 "kind": "transfer",
-                "to": address,
+                "to": party.address,
                 "amount": str(int(amount)),
                 "memo": None if memo is None else "0x" + memo.hex(),
             }
@@ -62,13 +95,14 @@ def command(
             if code is not None:
                 return code
             signer.prepare()
-        plan = wallet.plan_transfer(address, amount, memo, allow_unusual_recipient)
+        plan = wallet.plan_transfer(party.address, amount, memo, allow_unusual_recipient)
+        plan = replace(plan, warnings=(*plan.warnings, *warn(wallet)))
         preview(settings, plan, transfer_lines(plan, party))
         if dry_run:
             settings.answer(plan.to_dict(), "Nothing was signed or sent.")
             return 0
         if plan.first_time and not party.is_own and not allow_new_recipient:
-            confirm_new_recipient(settings, address)
+            confirm_new_recipient(settings, party.address)
         settings.confirm("Send?")
         return submit(settings, wallet, plan, timeout, idempotency_key)
 

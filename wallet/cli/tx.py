@@ -259,7 +259,7 @@ def _check_recipient(
     allow_unusual_recipient: bool,
 ) -> None:
     """What `wallet send` looks at, as far as it can be without a network."""
-    if intent["kind"] != "transfer":
+    if intent["kind"] not in ("transfer", "authorized transfer"):
         return
     to, network = intent["to"], wallet.network
     unusual = (ZERO_ADDRESS, network.coin, wallet.address)
@@ -499,6 +499,7 @@ def _lines(
             if kind == "reclaim":
                 amount = "all that the escrow holds for the order, back to the buyer"
             lines += [f"Order    {intent['order_hash']}"] if "order_hash" in intent else []
+            lines += [f"Payer    {intent['from']} (signed for)"] if "from" in intent else []
             lines.append(f"To       {name + '     ' if name else ''}{intent['to']}")
             lines.append(
                 f"Amount   {amount}" + (f"    Memo  {memo} (public)" if memo is not None else "")
