@@ -98,6 +98,15 @@ class RequestPlan:
         words = self.authorization.intent.words()
         return encode_call("transferWithAuthorization", *words, tail=signature)
 
+    def signed_json(self, signature: bytes) -> dict[str, str | int]:
+        """The signed authorization as the bridge takes it."""
+        return {
+            "payer": self.authorization.payer,
+            "signature": "0x" + signature.hex(),
+            "valid_after": self.authorization.valid_after,
+            "valid_before": self.authorization.valid_before,
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON, amounts as strings of atomic units."""
         return {
@@ -361,15 +370,7 @@ class RequestActions(WalletParts):
         Raises:
             NetworkError: the bridge did not take it; it may be handed over again.
         """
-        post_json(
-            plan.request.url,
-            {
-                "payer": plan.authorization.payer,
-                "signature": "0x" + signature.hex(),
-                "valid_after": plan.authorization.valid_after,
-                "valid_before": plan.authorization.valid_before,
-            },
-        )
+        post_json(plan.request.url, plan.signed_json(signature))
 
     def wait_until_paid(self, plan: RequestPlan, timeout: float = 30.0) -> bool:
         """Wait until the coin has used the authorization of a request; whether it has by then."""

@@ -145,6 +145,13 @@ def test_a_request_is_paid_under_its_own_nonce(
     assert abs(arguments["validBefore"] - expires) < 60
 
 
+def test_its_transaction_is_said_in_words(home: Home, asked: dict[str, Any]) -> None:
+    paid = home.confirmed("pay", asked["id"], NEW, "--json").json
+    shown = home.run("tx", "show", paid["hash"])
+    assert f"Payer    {home.account.address} (signed for)\nTo       {asked['payee']}" in shown.out
+    assert home.run("tx", "show", paid["hash"], "--json").json["intent"] == paid["intent"]
+
+
 def test_the_preview_says_who_says_what(
     platform: Platform, home: Home, asked: dict[str, Any]
 ) -> None:

@@ -411,3 +411,40 @@ def test_a_contact_never_paid_before_is_typed_too(platform: Platform, home: Home
         screen.expect("Confirmed in block")
         assert screen.exit_code() == 0
     assert platform.balance(to) == 1_000_000
+
+
+def test_a_request_is_paid_by_its_id(platform: Platform, home: Home, bridge: Bridge) -> None:
+    home.add_network(bridge.manifest)
+    to = platform.member().address
+    request = platform.payment_request(to)
+    bridge.requests[request["id"]] = request
+    for typed, code in (("zzzz", 3), (to[-4:], 0)):
+        with terminal(*home.command("pay", request["id"])) as screen:
+            screen.expect(f"To       {to}  " + re.escape("(first payment to this address)"))
+            screen.expect(re.escape("Shop     Demo shop (so says the bridge)"))
+            screen.expect("last 4 characters")
+            screen.type(typed)
+            if code == 0:
+                screen.expect(r"Pay\? \[y/N\]")
+                screen.type("y")
+                screen.expect("Password for main")
+                screen.type(PASSWORD)
+                screen.expect("Confirmed in block")
+            assert screen.exit_code() == code
+        assert platform.balance(to) == (0 if code else 12_500_000)
+
+
+def test_a_uri_is_paid_after_the_same_questions(platform: Platform, home: Home) -> None:
+    to = platform.member().address
+    uri = f"ethereum:{platform.coin.address}@4242/transfer?address={to}&uint256=12500000"
+    with terminal(*home.command("pay", uri)) as screen:
+        screen.expect(f"To       {to}  " + re.escape("(first payment to this address)"))
+        screen.expect("last 4 characters")
+        screen.type(to[-4:])
+        screen.expect(r"Send\? \[y/N\]")
+        screen.type("y")
+        screen.expect("Password for main")
+        screen.type(PASSWORD)
+        screen.expect("Confirmed in block")
+        assert screen.exit_code() == 0
+    assert platform.balance(to) == 12_500_000
