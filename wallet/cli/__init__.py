@@ -35,6 +35,8 @@ _VERBS = {
     "balance": ("wallet.cli.balance", "Show what keys hold."),
     "send": ("wallet.cli.send", "Pay an address, a contact or one of your own keys."),
     "pay": ("wallet.cli.pay", "Pay a purchase into escrow, or a request to pay."),
+    "request": ("wallet.cli.request", "Ask to be paid: a URI, and its QR code."),
+    "qr": ("wallet.cli.qr", "Draw QR codes, and say what a URI asks for."),
     "purchase": ("wallet.cli.purchase", "Show, confirm, dispute or reclaim a purchase."),
     "credit": ("wallet.cli.credit", "Accept, draw on and repay a credit line."),
     "sign": ("wallet.cli.sign", "Sign a message or typed data."),
