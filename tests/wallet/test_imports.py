@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wallet.chain import Platform
+from tests.wallet.chain import Bridge, Platform
 from tests.wallet.conftest import Home
 from wallet.contacts import Contact, Contacts
 from wallet.testing import MemorySigner
@@ -45,6 +45,7 @@ def test_help_loads_nothing_but_the_command_line() -> None:
         ["key", "show"],
         ["contact", "list"],
         ["contact", "show", "bob"],
+        ["request", "5", "--to", "bob"],
         ["network", "list"],
         ["history"],
         ["credit", "list"],
@@ -59,6 +60,21 @@ def test_reading_commands_load_the_standard_library(
     assert not loaded & (HEAVY | {"node", "coincurve", "filelock", "segno"})
     if command == ["balance"]:
         assert not loaded & {"Crypto", "contracts", "platformdirs"}
+
+
+def test_a_request_is_read_and_checked_without_a_signer(
+    platform: Platform, home: Home, bridge: Bridge
+) -> None:
+    home.add_network(bridge.manifest)
+    request = platform.payment_request(platform.member().address)
+    bridge.requests[request["id"]] = request
+    for command in (
+        ["qr", "parse", request["uri"]],
+        ["pay", request["uri"], "--dry-run"],
+        ["pay", request["id"], "--dry-run"],
+    ):
+        loaded = loaded_by(*command, "--home", str(home.path))
+        assert not loaded & (HEAVY | {"node", "coincurve", "filelock", "segno"})
 
 
 def test_verifying_loads_no_signer(tmp_path: Path) -> None:
