@@ -29,6 +29,7 @@ from wallet.logs import read_logs
 from wallet.networks import Network
 from wallet.parts import WalletParts
 from wallet.plans import decode_intent
+from wallet.purchases import read_last_part
 from wallet.rpc import Rpc, fetch_json, post_json
 from wallet.uris import TransferRequest, read_transfer
 
@@ -132,7 +133,7 @@ class RequestPlan:
 
 def is_bridge_request(reference: str) -> bool:
     """Whether a text is the id of a request or the URL of one."""
-    return _REQUEST_ID.fullmatch(_last_part(reference)) is not None
+    return _REQUEST_ID.fullmatch(read_last_part(reference)) is not None
 
 
 def bridge_request_url(network: Network, reference: str) -> str:
@@ -168,7 +169,7 @@ def parse_bridge_request(network: Network, url: str, value: Any) -> BridgeReques
     if not isinstance(value, dict):
         raise InvalidInput(f"{url} does not describe a payment")
     request_id = read_text(value, "id")
-    if _last_part(url) != request_id:
+    if read_last_part(url) != request_id:
         raise TermsMismatch(f"{url} answered with another request, {request_id!r}")
     _require_same("chain_id", read_uint("chain_id", value.get("chain_id"), 256), network.chain_id)
     _require_same("coin", parse_address(read_text(value, "coin")), network.coin)
@@ -232,10 +233,6 @@ def _read_time(name: str, value: Any) -> int:
         return int(datetime.fromisoformat(value).timestamp())
     except ValueError as error:
         raise InvalidInput(f"{name} is {value!r}: {error}") from error
-
-
-def _last_part(reference: str) -> str:
-    return re.split("[?#]", reference, maxsplit=1)[0].rpartition("/")[2]
 
 
 # ------------------------------------------------------------------------------- on chain
@@ -310,7 +307,7 @@ class RequestActions(WalletParts):
         self._require_payable(request)
         sender = self._check_standing(request.amount, request.payee)
         earlier = self.earlier_recipients()
-        warnings = self._look_alikes(request.payee, earlier)
+        warnings = self.find_look_alikes(request.payee, earlier)
         warnings += [
             f"{format_units(units)} came to the payee with this memo before, in {transaction}; "
             "the bridge says that the request is open all the same"

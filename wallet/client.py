@@ -238,6 +238,22 @@ class Wallet(CreditActions, DisputeActions, RequestActions):
         """Count the payments this key made, by recipient."""
         return earlier_recipients(self.network, self._rpc, self.address)
 
+    def find_look_alikes(self, to: str, earlier: Mapping[str, int]) -> list[str]:
+        """Say which known address `to` only looks like: paid before, a contact's or one's own.
+
+        Args:
+            earlier: the payments made before, by recipient.
+        """
+        if to == self.address:
+            return []
+        known = dict.fromkeys(earlier, "which was paid before")
+        known |= {other: party.title for other, party in known_parties(self._home).items()}
+        return [
+            f"{to} begins and ends like {other}, {what}, and is another address"
+            for other, what in known.items()
+            if look_alike(to, other)
+        ]
+
     def unfinished(self) -> list[Sent]:
         """What was signed here and is not known to have ended, by nonce."""
         return [Sent(self, entry) for entry in self._journal_open().unfinished()]
@@ -328,7 +344,7 @@ class Wallet(CreditActions, DisputeActions, RequestActions):
         sender = self._check_standing(units, to)
         if earlier is None:
             earlier = self.earlier_recipients()
-        warnings = self._look_alikes(to, earlier)
+        warnings = self.find_look_alikes(to, earlier)
         return self._plan(
             self.network.coin,
             data,
@@ -729,18 +745,6 @@ class Wallet(CreditActions, DisputeActions, RequestActions):
         except RpcError as error:
             return describe_revert(error.data)
         return "no reason given"
-
-    def _look_alikes(self, to: str, earlier: Mapping[str, int]) -> list[str]:
-        """Warn of an address that only looks like one paid before, a contact's or one's own."""
-        if to == self.address:
-            return []
-        known = dict.fromkeys(earlier, "which was paid before")
-        known |= {other: party.title for other, party in known_parties(self._home).items()}
-        return [
-            f"{to} begins and ends like {other}, {what}, and is another address"
-            for other, what in known.items()
-            if look_alike(to, other)
-        ]
 
     def _estimate_gas(self, to: str, data: bytes) -> int:
         """The gas limit, a fifth above the estimate; the estimate is also the simulation."""

@@ -393,6 +393,20 @@ def test_a_batch_pays_contacts_by_name(platform: Platform, home: Home, tmp_path:
     assert platform.balance(bob.address) == 1_500_000
 
 
+def test_a_batch_warns_of_an_address_like_a_contacts(
+    platform: Platform, home: Home, tmp_path: Path
+) -> None:
+    bob = platform.member()
+    add(home, "bob", bob.address)
+    platform.admit(like(bob.address))
+    file = tmp_path / "pay.csv"
+    file.write_text(f"to,amount\n{like(bob.address)},1.50\n")
+    done = home.confirmed("batch", "pay", str(file))
+    assert done.code == 5
+    warning = f"Warning  {like(bob.address)} begins and ends like {bob.address}, your contact 'bob'"
+    assert warning in done.err
+
+
 def test_a_signature_by_a_contact(platform: Platform, home: Home) -> None:
     bob = platform.member()
     add(home, "bob", bob.address)

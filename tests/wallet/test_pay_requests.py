@@ -152,6 +152,27 @@ def test_its_transaction_is_said_in_words(home: Home, asked: dict[str, Any]) -> 
     assert home.run("tx", "show", paid["hash"], "--json").json["intent"] == paid["intent"]
 
 
+def test_a_signed_payment_may_be_sent_in_steps_and_by_others(
+    platform: Platform, home: Home, make_home: Callable[..., Home], asked: Any
+) -> None:
+    with home.wallet() as wallet:
+        plan = wallet.plan_request(wallet.bridge_request(asked["id"]))
+        data = "0x" + plan.call(wallet.sign_intent(plan.authorization.intent)).hex()
+    other = make_home(name="other")
+    for sender in (home, other):
+        unsigned, signed = (str(sender.path / name) for name in ("unsigned", "signed"))
+        call = ("--to", platform.coin.address, "--data", data)
+        built = sender.run("tx", "build", "call", *call, "--out", unsigned, "--json")
+        assert built.json["intent"] == dict(plan.intent), built.err
+        done = sender.confirmed("tx", "sign", unsigned, "--out", signed)
+        # A recipient that is new is typed by who pays, not by who only sends it.
+        assert done.code == (5 if sender is home else 0), done.err
+    assert other.run("tx", "broadcast", signed, "--yes").code == 0
+    assert platform.balance(asked["payee"]) == AMOUNT
+    assert platform.balance(home.account.address) == 100 * COIN - AMOUNT
+    assert platform.balance(other.account.address) == 100 * COIN
+
+
 def test_the_preview_says_who_says_what(
     platform: Platform, home: Home, asked: dict[str, Any]
 ) -> None:
@@ -174,9 +195,12 @@ def test_the_preview_says_who_says_what(
 
 
 def test_a_merchants_name_cannot_steer_the_terminal(home: Home, asked: dict[str, Any]) -> None:
-    asked["merchant"] = "\x1b[2Jgood\u202eshop"
+    asked["merchant"] = "\x1b[2Jgood\u202eshop\nAmount   0.01 PLZ" + " " * 2_000 + "here"
     done = home.run("pay", asked["id"], "--dry-run")
     assert done.code == 0
+    assert "\nAmount   12.50 PLZ\n" in done.out
+    assert "\nAmount   0.01" not in done.out
+    assert "here" not in done.out
     assert "\x1b" not in done.out
     assert "\u202e" not in done.out
 

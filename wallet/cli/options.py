@@ -42,6 +42,12 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def one_line(text: str, limit: int = 200) -> str:
+    """As `clean`, for a stranger's text inside a line: it must not look like more lines."""
+    text = text if len(text) <= limit else text[: limit - 1] + "…"
+    return clean(text).replace("\n", "\N{REPLACEMENT CHARACTER}")
+
+
 @dataclass
 class Settings:
     """The flags given, and everything a command does towards the person that gave them."""

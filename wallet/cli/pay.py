@@ -8,7 +8,7 @@ import click
 
 from wallet.amounts import format_units
 from wallet.bridge_requests import is_bridge_request
-from wallet.cli.options import Command, Settings
+from wallet.cli.options import Command, Settings, one_line
 from wallet.cli.pay_requests import pay_bridge_request, pay_uri, require_no_flags
 from wallet.cli.sending import (
     PENDING,
@@ -122,7 +122,8 @@ def _relay(settings: Settings, wallet: Wallet, plan: PaymentPlan, timeout: float
 def _lines(plan: PaymentPlan) -> list[str]:
     request, terms, symbol = plan.request, plan.request.terms, plan.network.symbol
     return [
-        f"To       {request.merchant}, order {request.order_id} (so says the bridge)",
+        f"To       {one_line(request.merchant)}, order {one_line(request.order_id)} "
+        "(so says the bridge)",
         f"Seller   {terms.payee}",
         f"Amount   {format_units(plan.authorization.value)} {symbol}, held by the escrow "
         f"{plan.network.escrow}",

@@ -8,7 +8,7 @@ import click
 
 from wallet.amounts import format_units
 from wallet.bridge_requests import RequestPlan
-from wallet.cli.options import Settings
+from wallet.cli.options import Settings, one_line
 from wallet.cli.send import confirm_new_recipient, recipient_line, transfer
 from wallet.cli.sending import PENDING, finish_earlier, preview, submit
 from wallet.client import Wallet
@@ -108,13 +108,13 @@ def _lines(plan: RequestPlan, party: Party) -> list[str]:
     request, intent = plan.request, plan.intent
     lines = [
         recipient_line(party, intent["to"], plan.earlier_payments, plan.first_time),
-        f"Shop     {request.merchant} (so says the bridge)",
+        f"Shop     {one_line(request.merchant)} (so says the bridge)",
         f"Amount   {format_units(int(intent['amount']))} {plan.network.symbol}",
         f"Request  {request.request_id}, payable until "
         f"{datetime.fromtimestamp(request.expires_at, UTC):%Y-%m-%d %H:%M:%S UTC}",
     ]
     if request.memo is not None:
-        lines.append(f"For      {request.memo} (so says the bridge)")
+        lines.append(f"For      {one_line(request.memo)} (so says the bridge)")
     return [*lines, f"Once     under the nonce {intent['nonce']}"]
 
 

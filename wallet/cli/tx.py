@@ -259,7 +259,8 @@ def _check_recipient(
     allow_unusual_recipient: bool,
 ) -> None:
     """What `wallet send` looks at, as far as it can be without a network."""
-    if intent["kind"] not in ("transfer", "authorized transfer"):
+    # What another has signed for goes where they said, and is not this key's to lose.
+    if intent["kind"] != "transfer" and intent.get("from") != wallet.address:
         return
     to, network = intent["to"], wallet.network
     unusual = (ZERO_ADDRESS, network.coin, wallet.address)
