@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wallet.aio import AsyncWallet
     from wallet.amounts import Coin, format_units
+    from wallet.bridge_requests import RequestPlan
     from wallet.client import Sent, Wallet
+    from wallet.contacts import Contact, Contacts
     from wallet.credit_actions import RepaymentPlan
     from wallet.disputes import Statement
     from wallet.intents import Intent
@@ -31,8 +33,11 @@ _HOMES = {
     "AsyncWallet": "aio",
     "Coin": "amounts",
     "format_units": "amounts",
+    "RequestPlan": "bridge_requests",
     "Sent": "client",
     "Wallet": "client",
+    "Contact": "contacts",
+    "Contacts": "contacts",
     "RepaymentPlan": "credit_actions",
     "Statement": "disputes",
     "Intent": "intents",
@@ -54,6 +59,8 @@ __all__ = [
     "AsyncWallet",
     "Coin",
     "Confirmed",
+    "Contact",
+    "Contacts",
     "Intent",
     "Keystore",
     "KeystoreSigner",
@@ -62,6 +69,7 @@ __all__ = [
     "PaymentPlan",
     "Plan",
     "RepaymentPlan",
+    "RequestPlan",
     "Reverted",
     "Sent",
     "Signer",

@@ -24,6 +24,7 @@ FUNCTIONS = {
     "accountOf(address)": "8086b8ba",
     "paused()": "5c975abb",
     "authorizationState(address,bytes32)": "e94a0102",
+    "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,bytes)": "cf092995",
     f"authorizeWithSignature({_TERMS},uint256,uint256,uint256,bytes)": "e87c7a7a",
     f"release({_TERMS},uint256,uint16)": "0cde7e82",
     f"reclaim({_TERMS})": "00953848",
@@ -96,6 +97,9 @@ EVENTS = {
     ),
     "TransferMemo(address,address,uint256,bytes32)": (
         "7475acb6762bdaff204a5b230ca82e0d88a1835c58877c23ebbbf4afa4e7a57a"
+    ),
+    "AuthorizationUsed(address,bytes32)": (
+        "98de503528ee59b575ef0c0a2576a82497bfc029a5685b209e9ec333479b10a5"
     ),
     "Seized(address,address,uint256,bytes32)": (
         "b610dacff924ead5b27fc940d53d2416b6f4fc23529c92255f0f74f710364c59"

@@ -53,6 +53,15 @@ def parse_address(text: str) -> str:
     return checksummed
 
 
+def look_alike(address: str, other: str) -> bool:
+    """Whether two addresses differ and have the same ends, which are all that people compare."""
+    return address != other and _ends(address) == _ends(other)
+
+
+def _ends(address: str) -> tuple[str, str]:
+    return address[2:6].lower(), address[-4:].lower()
+
+
 def parse_memo(text: str) -> bytes:
     """Return a memo's 32 bytes: UTF-8 text padded with zeros, or 0x and 64 hex digits as they are.
 

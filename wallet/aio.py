@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from wallet.bridge_requests import RequestPlan
 from wallet.client import Sent, Wallet
 from wallet.credit_actions import RepaymentPlan
 from wallet.plans import Confirmed, Outcome, PaymentPlan, Plan, Reverted, StillPending
@@ -110,7 +111,9 @@ class AsyncWallet:
         )
 
     async def submit(
-        self, plan: Plan | PaymentPlan | RepaymentPlan, idempotency_key: str | None = None
+        self,
+        plan: Plan | PaymentPlan | RepaymentPlan | RequestPlan,
+        idempotency_key: str | None = None,
     ) -> AsyncSent:
         """Sign, write into the journal, and only then send; as `Wallet.submit`."""
         return AsyncSent(self, await self.run(Wallet.submit, plan, idempotency_key))

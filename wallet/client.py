@@ -13,8 +13,10 @@ from typing import Any
 
 from wallet.abi import describe_revert, encode_call
 from wallet.accounts import Account, check_chain, read_account, read_words
-from wallet.addresses import ZERO_ADDRESS, keccak, parse_address, parse_memo
+from wallet.addresses import ZERO_ADDRESS, keccak, look_alike, parse_address, parse_memo
 from wallet.amounts import format_units
+from wallet.bridge_requests import RequestActions, RequestPlan
+from wallet.contacts import known_parties
 from wallet.credit_actions import CreditActions, RepaymentPlan
 from wallet.dispute_actions import DisputeActions
 from wallet.errors import (
@@ -120,7 +122,7 @@ class Sent:
             pause = min(pause * 1.5, 1.0)
 
 
-class Wallet(CreditActions, DisputeActions):
+class Wallet(CreditActions, DisputeActions, RequestActions):
     """One key on one network. Use it as a context manager, or close it."""
 
     def __init__(
@@ -193,6 +195,22 @@ class Wallet(CreditActions, DisputeActions):
     def earlier_recipients(self) -> dict[str, int]:
         """Count the payments this key made, by recipient."""
         return earlier_recipients(self.network, self._rpc, self.address)
+
+    def find_look_alikes(self, to: str, earlier: Mapping[str, int]) -> list[str]:
+        """Say which known address `to` only looks like: paid before, a contact's or one's own.
+
+        Args:
+            earlier: the payments made before, by recipient.
+        """
+        if to == self.address:
+            return []
+        known = dict.fromkeys(earlier, "which was paid before")
+        known |= {other: party.title for other, party in known_parties(self._home).items()}
+        return [
+            f"{to} begins and ends like {other}, {what}, and is another address"
+            for other, what in known.items()
+            if look_alike(to, other)
+        ]
 
     def unfinished(self) -> list[Sent]:
         """What was signed here and is not known to have ended, by nonce."""
@@ -284,7 +302,7 @@ class Wallet(CreditActions, DisputeActions):
         sender = self._check_standing(units, to)
         if earlier is None:
             earlier = self.earlier_recipients()
-        warnings = [] if to == self.address else _look_alikes(to, earlier)
+        warnings = self.find_look_alikes(to, earlier)
         return self._plan(
             self.network.coin,
             data,
@@ -526,7 +544,9 @@ class Wallet(CreditActions, DisputeActions):
             time.sleep(0.1)
 
     def submit(
-        self, plan: Plan | PaymentPlan | RepaymentPlan, idempotency_key: str | None = None
+        self,
+        plan: Plan | PaymentPlan | RepaymentPlan | RequestPlan,
+        idempotency_key: str | None = None,
     ) -> Sent:
         """Sign, write into the journal, and only then send.
 
@@ -549,7 +569,7 @@ class Wallet(CreditActions, DisputeActions):
         return Sent(self, entry)
 
     def _record(
-        self, plan: Plan | PaymentPlan | RepaymentPlan, idempotency_key: str | None
+        self, plan: Plan | PaymentPlan | RepaymentPlan | RequestPlan, idempotency_key: str | None
     ) -> Entry:
         """Sign and write into the journal; what the key stands for already is left as it is."""
         journal = self._journal_open()
@@ -566,10 +586,10 @@ class Wallet(CreditActions, DisputeActions):
             )
         return entry
 
-    def _with_signature(self, plan: PaymentPlan | RepaymentPlan) -> Plan:
+    def _with_signature(self, plan: PaymentPlan | RepaymentPlan | RequestPlan) -> Plan:
         signature = self.sign_intent(plan.authorization.intent)
         signed = self._plan(
-            plan.authorization.to,
+            plan.contract,
             plan.call(signature),
             balance=plan.balance,
             balance_after=plan.balance_after,
@@ -754,16 +774,6 @@ def _same_intent(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     if one.get("meant") == other.get("meant") == "all":
         one, other = {**one, "amount": ""}, {**other, "amount": ""}
     return dict(one) == dict(other)
-
-
-def _look_alikes(to: str, known: Mapping[str, int]) -> list[str]:
-    """Warn of an address that only looks like one paid before: both ends are all people compare."""
-    ends = (to[2:6].lower(), to[-4:].lower())
-    return [
-        f"{to} begins and ends like {other}, which was paid before, and is another address"
-        for other in known
-        if other != to and (other[2:6].lower(), other[-4:].lower()) == ends
-    ]
 
 
 def _utc(seconds: int) -> str:

@@ -64,6 +64,11 @@ class RepaymentPlan:
         return decode_credit_call(self.network, "repayWithAuthorization", words)
 
     @property
+    def contract(self) -> str:
+        """The contract that is called."""
+        return self.authorization.to
+
+    @property
     def sender(self) -> str:
         return self.authorization.payer
 

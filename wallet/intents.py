@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from wallet.abi import WORD, encode_word
 from wallet.addresses import keccak, parse_address
@@ -327,13 +327,14 @@ class ReceiveAuthorization:
     valid_after: int
     valid_before: int
     nonce: bytes
+    kind: ClassVar[str] = "ReceiveWithAuthorization"
 
     @property
     def intent(self) -> Intent:
         """The same as an entry of the table."""
         names = (name for name, _ in _TRANSFER_FIELDS)
         values = (getattr(self, field.name) for field in fields(self))
-        return Intent("ReceiveWithAuthorization", dict(zip(names, values, strict=True)))
+        return Intent(self.kind, dict(zip(names, values, strict=True)))
 
     def digest(self, chain_id: int, coin: str) -> bytes:
         """The 32 bytes that are signed."""
@@ -342,6 +343,13 @@ class ReceiveAuthorization:
     def typed_data(self, chain_id: int, coin: str) -> dict[str, Any]:
         """The same as EIP-712 JSON, as signers take it."""
         return self.intent.typed_data(chain_id, coin)
+
+
+@dataclass(frozen=True)
+class TransferAuthorization(ReceiveAuthorization):
+    """EIP-3009 TransferWithAuthorization: anyone may send it, once, inside the two times."""
+
+    kind: ClassVar[str] = "TransferWithAuthorization"
 
 
 def signer_of(digest: bytes, signature: bytes) -> str | None:

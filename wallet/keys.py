@@ -104,9 +104,14 @@ class Keystore:
         return self.get(name)
 
     def require_free(self, name: str) -> None:
-        """Raises AlreadyExists if there is a key of that name, InvalidInput if it cannot be one."""
+        """Raises AlreadyExists if a key or contact has the name, InvalidInput if it can be none."""
+        from wallet.contacts import Contacts  # noqa: PLC0415  # which looks at the keys
+
         if self._path(name).exists():
             raise AlreadyExists(f"there is a key {name!r} already")
+        contact = Contacts(self._home).find(name)
+        if contact is not None:
+            raise AlreadyExists(f"{name!r} is the name of a contact, {contact.address}")
 
     @contextmanager
     def _written(self, private_key: bytes, password: str) -> Iterator[Path]:

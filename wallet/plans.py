@@ -75,6 +75,11 @@ class PaymentPlan:
     warnings: tuple[str, ...] = ()
     idempotency_key: str | None = None
 
+    @property
+    def contract(self) -> str:
+        """The contract that is called."""
+        return self.network.escrow
+
     def call(self, signature: bytes) -> bytes:
         """The call data, once it is signed."""
         authorization = self.authorization
@@ -155,6 +160,14 @@ def decode_intent(network: Network, data: bytes, amount: int | None = None) -> d
             if function == "transferWithMemo":
                 intent["memo"] = f"0x{words[2]:064x}"
             return intent
+        case "transferWithAuthorization":
+            return {
+                "kind": "authorized transfer",
+                "from": parse_address(f"0x{words[0]:040x}"),
+                "to": parse_address(f"0x{words[1]:040x}"),
+                "amount": str(words[2]),
+                "nonce": f"0x{words[5]:064x}",
+            }
         case "authorizeWithSignature" | "release" | "reclaim" as function:
             terms = Terms.from_words(words[:11])
             order_hash = terms.order_hash(network.chain_id, network.escrow)

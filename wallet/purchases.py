@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from wallet.abi import TOPICS, encode_call, words_of
 from wallet.addresses import parse_address
@@ -71,9 +70,14 @@ def request_url(network: Network, reference: str) -> str:
         if network.bridge_url is None:
             raise InvalidInput(f"network {network.name!r} names no bridge: give the whole URL")
         return f"{network.bridge_url}/v1/pay/{reference}"
-    if _PURCHASE_ID.fullmatch(urlsplit(reference).path.rpartition("/")[2]):
+    if _PURCHASE_ID.fullmatch(read_last_part(reference)):
         return reference
     raise InvalidInput(f"{reference!r} is neither a purchase id (pur_…) nor the URL of one")
+
+
+def read_last_part(url: str) -> str:
+    """Return what a URL's path ends in; `urlsplit` would raise for some texts that are no URL."""
+    return re.split("[?#]", url, maxsplit=1)[0].rpartition("/")[2]
 
 
 def fetch_request(network: Network, reference: str) -> PaymentRequest:
@@ -94,7 +98,7 @@ def parse_request(network: Network, url: str, value: Any) -> PaymentRequest:
     if not isinstance(value, dict):
         raise InvalidInput(f"{url} does not describe a payment")
     purchase_id = read_text(value, "purchase_id")
-    if urlsplit(url).path.rpartition("/")[2] != purchase_id:
+    if read_last_part(url) != purchase_id:
         raise TermsMismatch(f"{url} answered with another purchase, {purchase_id!r}")
     expected: dict[str, Any] = {
         "chain_id": network.chain_id,

@@ -26,7 +26,7 @@ UNSIGNED, SIGNED = "unsigned", "signed"
 
 # Which contract a call is meant for; the same bytes sent elsewhere would do something else.
 _CONTRACTS: Mapping[Contract, tuple[str, ...]] = {
-    "coin": ("transfer", "transferWithMemo"),
+    "coin": ("transfer", "transferWithMemo", "transferWithAuthorization"),
     "escrow": ("authorizeWithSignature", "release", "reclaim", "dispute", "submitEvidence"),
     "credit_book": ("accept", "draw", "setHoldback", "repayWithAuthorization"),
 }

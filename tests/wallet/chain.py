@@ -16,10 +16,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from eth_abi import encode
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils import keccak
@@ -279,6 +281,51 @@ class Platform:
             "terms": terms,
             **changes,
         }
+
+    def payment_request(self, payee: str, **changes: Any) -> dict[str, Any]:
+        """The bridge's answer for an open payment request that nobody had before."""
+        request_id = changes.pop("id", f"prq_{next(self._references):032x}")
+        nonce = "0x" + keccak(encode(["string"] * 2, ["plaza/payment_request", request_id])).hex()
+        memo = changes.get("memo", f"invoice {next(self._references)}")
+        word = nonce if memo is None else "0x" + memo.encode().ljust(32, b"\0").hex()
+        amount = changes.get("amount", "12500000")
+        expires_at = datetime.fromtimestamp(self.now + DAY, UTC)
+        return {
+            "id": request_id,
+            "merchant": "Demo shop",
+            "status": "open",
+            "chain_id": CHAIN_ID,
+            "coin": self.coin.address,
+            "symbol": "PLZ",
+            "decimals": 6,
+            "payee": payee,
+            "amount": amount,
+            "memo": memo,
+            "memo_word": word,
+            "nonce": nonce,
+            "uri": f"ethereum:{self.coin.address}@{CHAIN_ID}/transferWithMemo"
+            f"?address={payee}&uint256={amount}&bytes32={word}",
+            "url": f"http://127.0.0.1:1/v1/pay/requests/{request_id}",
+            "expires_at": f"{expires_at:%Y-%m-%dT%H:%M:%SZ}",
+            "paid_tx": None,
+            **changes,
+        }
+
+    def relay_transfer(self, request: dict[str, Any], body: dict[str, Any]) -> None:
+        """Send a payer's authorization, as a bridge does."""
+        function = self.coin.get_function_by_signature(
+            "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,bytes)"
+        )
+        call = function(
+            body["payer"],
+            request["payee"],
+            int(request["amount"]),
+            body["valid_after"],
+            body["valid_before"],
+            request["nonce"],
+            body["signature"],
+        )
+        self.send(call, self.operator)
 
 
 @dataclass

@@ -5,6 +5,7 @@ The proxy between wallet and chain stops the wallet at a known place; there it i
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable
@@ -166,6 +167,36 @@ def test_a_killed_purchase_payment_is_finished_and_not_repeated(
     assert platform.order(request["order_hash"])[0] == 12_500_000
     assert platform.balance(behind_proxy.account.address) == 87_500_000
     assert len(set(proxy.sent)) == 1
+
+
+def test_a_killed_payment_of_a_request_is_finished_and_not_repeated(
+    platform: Platform, behind_proxy: Home, proxy: Proxy, bridge: Bridge
+) -> None:
+    behind_proxy.add_network(bridge.manifest, rpc_url=proxy.url)
+    request = platform.payment_request(platform.member().address)
+    bridge.requests[request["id"]] = request
+    pay = ["pay", request["id"], NEW]
+    for hooks in (proxy.before, proxy.after):
+        kill_at(hooks, "eth_sendRawTransaction")(behind_proxy, pay)
+    done = behind_proxy.confirmed(*pay, "--json")
+    assert (done.code, done.json["resumed"]) == (0, True), done.err
+    assert platform.balance(request["payee"]) == 12_500_000
+    assert platform.balance(behind_proxy.account.address) == 87_500_000
+    assert len(set(proxy.sent)) == 1
+
+
+def test_a_request_is_paid_once_though_the_journal_is_lost(
+    platform: Platform, behind_proxy: Home, proxy: Proxy, bridge: Bridge
+) -> None:
+    behind_proxy.add_network(bridge.manifest, rpc_url=proxy.url)
+    request = platform.payment_request(platform.member().address)
+    bridge.requests[request["id"]] = request
+    pay = ["pay", request["id"], NEW]
+    kill_at(proxy.after, "eth_sendRawTransaction")(behind_proxy, pay)
+    shutil.rmtree(behind_proxy.path / "journal")
+    done = behind_proxy.confirmed(*pay, "--json")
+    assert (done.code, done.json["error"]["code"]) == (1, "refused")
+    assert platform.balance(request["payee"]) == 12_500_000
 
 
 def test_sends_at_the_same_time_take_different_nonces(platform: Platform, home: Home) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.wallet.chain import Platform
+from tests.wallet.chain import Bridge, Platform
 from tests.wallet.conftest import Home
+from wallet.contacts import Contact, Contacts
 from wallet.testing import MemorySigner
 
 HEAVY = {"web3", "eth_account", "eth_keys", "eth_keyfile", "eth_abi", "pydantic", "rich", "httpx"}
@@ -56,6 +57,9 @@ def test_help_loads_nothing_but_the_command_line() -> None:
         ["balance"],
         ["key", "list"],
         ["key", "show"],
+        ["contact", "list"],
+        ["contact", "show", "bob"],
+        ["request", "5", "--to", "bob"],
         ["network", "list"],
         ["network", "show"],
         ["config", "list"],
@@ -67,8 +71,9 @@ def test_help_loads_nothing_but_the_command_line() -> None:
 def test_reading_commands_load_the_standard_library(
     platform: Platform, home: Home, command: list[str]
 ) -> None:
+    Contacts(home.path).add(Contact("bob", platform.fee_receiver))
     loaded = loaded_by(*command, "--home", str(home.path))
-    assert not loaded & (HEAVY | {"node", "coincurve"})
+    assert not loaded & (HEAVY | {"node", "coincurve", "filelock", "segno"})
     assert not loaded & {"asyncio", "tomlkit"}
     if command == ["balance"]:
         assert not loaded & {"Crypto", "contracts", "platformdirs", "sqlite3"}
@@ -79,6 +84,21 @@ def test_reading_commands_load_the_standard_library(
         }
     if command[0] in ("key", "network"):
         assert not loaded & {"http", "ssl", "sqlite3"}
+
+
+def test_a_request_is_read_and_checked_without_a_signer(
+    platform: Platform, home: Home, bridge: Bridge
+) -> None:
+    home.add_network(bridge.manifest)
+    request = platform.payment_request(platform.member().address)
+    bridge.requests[request["id"]] = request
+    for command in (
+        ["qr", "parse", request["uri"]],
+        ["pay", request["uri"], "--dry-run"],
+        ["pay", request["id"], "--dry-run"],
+    ):
+        loaded = loaded_by(*command, "--home", str(home.path))
+        assert not loaded & (HEAVY | {"node", "coincurve", "filelock", "segno"})
 
 
 def test_verifying_loads_no_signer(tmp_path: Path) -> None:

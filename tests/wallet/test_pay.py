@@ -179,9 +179,10 @@ def test_too_little_coin_for_a_purchase(
 
 
 def test_names_cannot_steer_the_terminal(home: Home, request_json: dict[str, Any]) -> None:
-    request_json["merchant"] = "\x1b[2Jgood\u202eshop"
+    request_json["merchant"] = "\x1b[2Jgood\u202eshop\nAmount   0.01 PLZ"
     done = home.run("pay", ID, "--dry-run")
     assert done.code == 0
+    assert "\nAmount   0.01" not in done.out
     assert "\x1b" not in done.out
     assert "\u202e" not in done.out
 
@@ -195,7 +196,10 @@ def test_an_unknown_purchase_and_an_absent_bridge_are_network_errors(
     assert home.confirmed("pay", f"http://127.0.0.1:{free_port()}/v1/pay/{ID}").code == 7
 
 
-@pytest.mark.parametrize("reference", ["A-1001", "pur_../network", "file:///etc/pur_x", "pur_"])
+@pytest.mark.parametrize(
+    "reference",
+    ["A-1001", "pur_../network", "file:///etc/pur_x", "pur_", "http://[", "http://[/pur_x"],
+)
 def test_what_names_no_purchase_is_refused(
     home: Home, request_json: dict[str, Any], reference: str
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from eth_account import Account
 
-from tests.wallet.chain import CHAIN_ID, COIN, DAY, SELLER, Platform
+from tests.wallet.chain import CHAIN_ID, COIN, DAY, SELLER, Bridge, Platform
 from tests.wallet.conftest import Home
 from tests.wallet.test_disputes import AMOUNT, paid
 from wallet.addresses import to_checksum
@@ -146,6 +146,41 @@ def test_a_poisoned_address(platform: Platform, home: Home) -> None:
     )
     documented(code, message)
     assert platform.balance(poison) == 0
+
+
+def test_a_contact_like_another(home: Home) -> None:
+    add = ("contact", "add", "--json")
+    known, other = (to_checksum("0x" + digits * 20) for digits in ("b0", "e1"))
+    assert home.run(*add, "bob", known).code == 0
+    code, message = refusal(home.run(*add, "b0b", other, "--yes"))
+    assert (code, message) == (
+        5,
+        f"'b0b' can be taken for your contact 'bob', {known}: confirm with --allow-look-alike",
+    )
+    documented(code, message)
+    code, message = refusal(home.run(*add, "bob", other))
+    assert (code, message) == (
+        1,
+        f"there is a contact 'bob' already, {known}: replace it with --replace",
+    )
+    documented(code, message)
+
+
+def test_a_request_that_is_over_or_for_another_chain(
+    rewound: Platform, home: Home, bridge: Bridge
+) -> None:
+    home.add_network(bridge.manifest)
+    request = rewound.payment_request(rewound.member().address)
+    bridge.requests[request["id"]] = request
+    foreign = request["uri"].replace(f"@{CHAIN_ID}", "@1")
+    code, message = refusal(home.confirmed("pay", foreign, NEW, "--json"))
+    assert (code, message) == (1, f"it is for chain 1, network 'plaza' is chain {CHAIN_ID}")
+    documented(code, message)
+    rewound.travel(2 * DAY)
+    code, message = refusal(home.confirmed("pay", request["id"], NEW, "--json"))
+    assert code == 1
+    assert message.startswith("it could be paid until 20")
+    documented(code, message)
 
 
 def test_an_amount_with_a_comma(home: Home) -> None:

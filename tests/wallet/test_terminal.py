@@ -16,6 +16,8 @@ import pytest
 from tests.wallet.chain import SELLER, Bridge, Platform
 from tests.wallet.conftest import PASSWORD, WALLET, Home
 from wallet import Keystore
+from wallet.addresses import to_checksum
+from wallet.contacts import Contact, Contacts
 from wallet.files import read_json
 from wallet.keys import decrypt
 from wallet.mnemonics import derive_key
@@ -370,3 +372,79 @@ def test_a_private_key_is_asked_for_unseen(tmp_path: Path) -> None:
         assert screen.exit_code() == 0
         assert digits not in screen.screen
     assert Keystore(tmp_path / "home").unlock("main", PASSWORD).hex() == digits
+
+
+def test_a_contact_is_stored_and_replaced_after_looking(tmp_path: Path) -> None:
+    bob, eve = (to_checksum("0x" + digits * 20) for digits in ("b0", "e1"))
+    add = (WALLET, "contact", "add", "--home", str(tmp_path))
+    contacts = Contacts(tmp_path)
+    with terminal(*add, "bob", bob) as screen:
+        assert screen.exit_code() == 0
+    for answer, code in (("", 3), ("y", 0)):
+        with terminal(*add, "b0b", eve, "--yes") as screen:
+            screen.expect("Warning  'b0b' can be taken for your contact 'bob', " + bob)
+            screen.expect(r"Store it all the same\? \[y/N\]")
+            screen.type(answer)
+            assert screen.exit_code() == code
+        assert len(contacts.all()) == (2 if answer else 1)
+    contacts.remove("b0b")
+    for answer, code, address in (("n", 3, bob), ("y", 0, eve)):
+        with terminal(*add, "bob", eve, "--replace") as screen:
+            screen.expect(f"Old      {bob}\r\nNew      {eve}")
+            screen.expect(r"Replace bob\? \[y/N\]")
+            screen.type(answer)
+            assert screen.exit_code() == code
+        assert contacts.get("bob").address == address
+
+
+def test_a_contact_never_paid_before_is_typed_too(platform: Platform, home: Home) -> None:
+    to = platform.member().address
+    Contacts(home.path).add(Contact("bob", to))
+    with terminal(*home.command("send", "bob", "1")) as screen:
+        screen.expect(f"To       bob     {to}  " + re.escape("(your contact, first payment"))
+        screen.expect("last 4 characters")
+        screen.type(to[-4:])
+        screen.expect(r"Send\? \[y/N\]")
+        screen.type("y")
+        screen.expect("Password for main")
+        screen.type(PASSWORD)
+        screen.expect("Confirmed in block")
+        assert screen.exit_code() == 0
+    assert platform.balance(to) == 1_000_000
+
+
+def test_a_request_is_paid_by_its_id(platform: Platform, home: Home, bridge: Bridge) -> None:
+    home.add_network(bridge.manifest)
+    to = platform.member().address
+    request = platform.payment_request(to)
+    bridge.requests[request["id"]] = request
+    for typed, code in (("zzzz", 3), (to[-4:], 0)):
+        with terminal(*home.command("pay", request["id"])) as screen:
+            screen.expect(f"To       {to}  " + re.escape("(first payment to this address)"))
+            screen.expect(re.escape("Shop     Demo shop (so says the bridge)"))
+            screen.expect("last 4 characters")
+            screen.type(typed)
+            if code == 0:
+                screen.expect(r"Pay\? \[y/N\]")
+                screen.type("y")
+                screen.expect("Password for main")
+                screen.type(PASSWORD)
+                screen.expect("Confirmed in block")
+            assert screen.exit_code() == code
+        assert platform.balance(to) == (0 if code else 12_500_000)
+
+
+def test_a_uri_is_paid_after_the_same_questions(platform: Platform, home: Home) -> None:
+    to = platform.member().address
+    uri = f"ethereum:{platform.coin.address}@4242/transfer?address={to}&uint256=12500000"
+    with terminal(*home.command("pay", uri)) as screen:
+        screen.expect(f"To       {to}  " + re.escape("(first payment to this address)"))
+        screen.expect("last 4 characters")
+        screen.type(to[-4:])
+        screen.expect(r"Send\? \[y/N\]")
+        screen.type("y")
+        screen.expect("Password for main")
+        screen.type(PASSWORD)
+        screen.expect("Confirmed in block")
+        assert screen.exit_code() == 0
+    assert platform.balance(to) == 12_500_000

@@ -37,10 +37,13 @@ EXIT_CODES: dict[type[BaseException], int] = {
 # Verb -> module and short help, so that the list of verbs needs none of the modules.
 _VERBS = {
     "key": ("wallet.cli.key", "Make, import, back up and remove keys."),
+    "contact": ("wallet.cli.contact", "Give names to the addresses of others."),
     "network": ("wallet.cli.network", "Add, choose, show, check and remove networks."),
     "balance": ("wallet.cli.balance", "Show what keys hold."),
-    "send": ("wallet.cli.send", "Pay an address or one of your own keys."),
-    "pay": ("wallet.cli.pay", "Pay a purchase into escrow."),
+    "send": ("wallet.cli.send", "Pay an address, a contact or one of your own keys."),
+    "pay": ("wallet.cli.pay", "Pay a purchase into escrow, or a request to pay."),
+    "request": ("wallet.cli.request", "Ask to be paid: a URI, and its QR code."),
+    "qr": ("wallet.cli.qr", "Draw QR codes, and say what a URI asks for."),
     "purchase": ("wallet.cli.purchase", "Show, confirm, dispute or reclaim a purchase."),
     "credit": ("wallet.cli.credit", "Accept, draw on and repay a credit line."),
     "sign": ("wallet.cli.sign", "Sign a message or typed data."),

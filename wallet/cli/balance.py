@@ -22,11 +22,11 @@ def command(settings: Settings, names: tuple[str, ...]) -> None:
         names = (settings.key,)
     network = settings.networks().get(settings.network)
     with closing(Rpc(network.rpc_url)) as rpc:
-        wanted = [settings.find_address(name) for name in names or settings.keystore().names()]
+        wanted = [settings.find_party(name) for name in names or settings.keystore().names()]
         if not wanted:
             settings.keystore().get()  # says how to make the first key
         check_chain(network, rpc)
-        accounts = [(name, read_account(network, rpc, address)) for address, name in wanted]
+        accounts = [(party.name, read_account(network, rpc, party.address)) for party in wanted]
     symbol = network.symbol
     titles = [name or account.address for name, account in accounts]
     amounts = [format_units(account.units) for _, account in accounts]

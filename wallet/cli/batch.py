@@ -34,8 +34,8 @@ _duplicates_option = click.option(
 def command() -> None:
     """Check and pay a CSV file of the columns to,amount[,memo][,reference].
 
-    TO is an address or the name of one of your own keys. The reference is yours: it stays in the
-    file and in the results, and does not go on chain.
+    TO is an address or the name of a contact or of your own key. The reference is yours: it stays
+    in the file and in the results, and does not go on chain.
     """
 
 
@@ -121,8 +121,8 @@ def pay(
         ahead = [row for row, _ in standing.ahead]
         _check_money(settings, wallet, ahead, standing)
         repeated = find_repeated(wallet, batch, ahead)
-        new = _new_recipients(settings, wallet, ahead)
-        _show_summary(settings, wallet, batch, standing, new, repeated)
+        new, alike = _new_recipients(settings, wallet, ahead)
+        _show_summary(settings, wallet, batch, standing, new, repeated, alike)
         if ahead or standing.open:
             _confirm_number(
                 settings, allow_repeated_rows, repeated, "--allow-repeated-rows", "rows paid before"
@@ -201,12 +201,19 @@ def _finish_others(settings: Settings, wallet: Wallet) -> None:
             settings.note(str(error))
 
 
-def _new_recipients(settings: Settings, wallet: Wallet, rows: list[Row]) -> list[str]:
-    """The addresses never paid before, own keys not among them, in the order of the file."""
+def _new_recipients(
+    settings: Settings, wallet: Wallet, rows: list[Row]
+) -> tuple[list[str], list[str]]:
+    """The addresses never paid before, own keys not among them, in the order of the file.
+
+    Returns:
+        Them, and what is to be warned of: those that look like a known address.
+    """
     paid = wallet.earlier_recipients()
     keystore = settings.keystore()
     own = {keystore.get(name).address for name in keystore.names()}
-    return list(dict.fromkeys(row.to for row in rows if row.to not in paid and row.to not in own))
+    new = list(dict.fromkeys(row.to for row in rows if row.to not in paid and row.to not in own))
+    return new, [warning for to in new for warning in wallet.find_look_alikes(to, paid)]
 
 
 # ---------------------------------------------------------------------------- confirming
@@ -219,6 +226,7 @@ def _show_summary(
     standing: Standing,
     new: list[str],
     repeated: list[Problem],
+    alike: list[str],
 ) -> None:
     ahead = [row for row, _ in standing.ahead]
     total, network = sum(row.amount for row in ahead), wallet.network
@@ -240,6 +248,7 @@ def _show_summary(
         lines += [f"New      {len(new)} recipients were never paid before:"]
         lines += [f"         {address}" for address in new]
     lines += _problem_lines(repeated, "Warning  ")
+    lines += [f"Warning  {warning}" for warning in alike]
     # Standard output is for the results.
     settings.note("\n".join(lines))
 

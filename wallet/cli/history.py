@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from wallet.cli.names import complete_recipients
 from wallet.cli.options import Command, Settings, clean
 from wallet.cli.sending import describe
 from wallet.client import Sent
+from wallet.contacts import known_parties
 from wallet.errors import Superseded
 from wallet.history import Movement
 from wallet.plans import Reverted
@@ -78,11 +80,12 @@ def command(
     if as_csv:
         click.echo(_as_csv(movements), nl=False)
         return
+    names = {address: party.name for address, party in known_parties(settings.folder).items()}
     settings.answer(
         {
             "network": wallet.network.name,
             "address": wallet.address,
-            "movements": [_as_json(movement) for movement in movements],
+            "movements": [_as_json(movement, names) for movement in movements],
             "unfinished": [
                 {
                     "hash": sent.hash,
@@ -93,7 +96,7 @@ def command(
                 for sent in unfinished
             ],
         },
-        "\n".join(_as_line(movement, wallet.network.symbol) for movement in movements)
+        "\n".join(_as_line(movement, wallet.network.symbol, names) for movement in movements)
         or "nothing yet",
     )
 
@@ -118,7 +121,7 @@ def _still_unfinished(settings: Settings, journaled: list[Sent]) -> list[Sent]:
     return unfinished
 
 
-def _as_json(movement: Movement) -> dict[str, Any]:
+def _as_json(movement: Movement, names: Mapping[str, str | None]) -> dict[str, Any]:
     return {
         "time": movement.time.isoformat().replace("+00:00", "Z"),
         "block": movement.block,
@@ -127,6 +130,7 @@ def _as_json(movement: Movement) -> dict[str, Any]:
         "direction": movement.direction,
         "amount": str(movement.amount),
         "counterparty": movement.counterparty,
+        "counterparty_name": names.get(movement.counterparty),
         "memo": None if movement.memo is None else "0x" + movement.memo.hex(),
         "memo_text": None if movement.memo is None else format_memo(movement.memo),
         "order_hash": movement.order_hash,
@@ -166,7 +170,8 @@ def _as_csv(movements: list[Movement]) -> str:
     return table.getvalue()
 
 
-def _as_line(movement: Movement, symbol: str) -> str:
+def _as_line(movement: Movement, symbol: str, names: Mapping[str, str | None]) -> str:
+    name = names.get(movement.counterparty)
     amount = _SIGNS[movement.direction] + format_units(movement.amount)
     memo = f"  {format_memo(movement.memo)}" if movement.memo else ""
     order = f"  order {movement.order_hash[:10]}…" if movement.order_hash else ""
@@ -175,5 +180,5 @@ def _as_line(movement: Movement, symbol: str) -> str:
         shares += f"  {format_units(movement.repayment)} to the credit line"
     return (
         f"{movement.time:%Y-%m-%d %H:%M:%S}  {amount:>14} {symbol}  {movement.kind:<15}"
-        f"  {movement.counterparty}{memo}{order}{shares}"
+        f"  {movement.counterparty}{f' ({name})' if name else ''}{memo}{order}{shares}"
     )

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from wallet.addresses import is_address, parse_address, parse_memo
+from wallet.addresses import parse_memo
 from wallet.amounts import Coin
 from wallet.cli.names import complete_keys, complete_networks
 from wallet.errors import InvalidInput, PasswordError, UnknownName, WalletError
-from wallet.files import checked_name, default_home
+from wallet.files import default_home
 
 if TYPE_CHECKING:
     from wallet.client import Wallet
+    from wallet.contacts import Contacts, Party
     from wallet.keys import KeyFile, Keystore
     from wallet.networks import Networks
     from wallet.signer import KeystoreSigner
@@ -40,6 +41,12 @@ class ConfirmationRequired(WalletError):
 def clean(text: str) -> str:
     """Take out what could steer a terminal; names come from strangers."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """As `clean`, for a stranger's text inside a line: it must not look like more lines."""
+    text = text if len(text) <= limit else text[: limit - 1] + "…"
+    return clean(text).replace("\n", "\N{REPLACEMENT CHARACTER}")
 
 
 @dataclass
@@ -147,6 +154,11 @@ class Settings:
 
         return Keystore(self.folder)
 
+    def contacts(self) -> Contacts:
+        from wallet.contacts import Contacts  # noqa: PLC0415
+
+        return Contacts(self.folder)
+
     def networks(self) -> Networks:
         from wallet.networks import Networks  # noqa: PLC0415
 
@@ -171,18 +183,23 @@ class Settings:
         """Return the address, and the name if it is one of this wallet's own keys.
 
         Raises:
-            click.BadParameter: neither an address nor the name of a key.
+            click.BadParameter: as `find_party`.
         """
-        keystore = self.keystore()
+        party = self.find_party(name_or_address)
+        return party.address, party.name if party.is_own else None
+
+    def find_party(self, name_or_address: str) -> Party:
+        """Return the address of a key, a contact or an address, and what it is called here.
+
+        Raises:
+            click.BadParameter: neither an address nor the name of a key or contact.
+        """
+        from wallet.contacts import find_party  # noqa: PLC0415
+
         try:
-            if not is_address(name_or_address) and not name_or_address.startswith("0x"):
-                key = keystore.get(checked_name(name_or_address, "key"))
-                return key.address, key.name
-            address = parse_address(name_or_address)
+            return find_party(self.folder, name_or_address)
         except (InvalidInput, UnknownName) as error:
             raise click.BadParameter(str(error)) from error
-        own = (name for name in keystore.names() if keystore.get(name).address == address)
-        return address, next(own, None)
 
 
 _NAME_SOURCE = "not on a terminal: give --password-file, --password-fd or --password-keyring"

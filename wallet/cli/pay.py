@@ -1,4 +1,4 @@
-"""wallet pay: pay a purchase into escrow."""
+"""wallet pay: pay a purchase into escrow, or a request to an address."""
 
 from __future__ import annotations
 
@@ -7,33 +7,78 @@ import time
 import click
 
 from wallet.amounts import format_units
-from wallet.cli.options import Command, Settings
+from wallet.bridge_requests import is_bridge_request
+from wallet.cli.options import Command, Settings, one_line
+from wallet.cli.pay_requests import pay_bridge_request, pay_uri, require_no_flags
 from wallet.cli.sending import (
     PENDING,
     dry_run_option,
     finish_earlier,
+    idempotency_option,
     preview,
     submit,
     timeout_option,
 )
 from wallet.client import Wallet
 from wallet.plans import PaymentPlan
+from wallet.uris import is_uri
 
 
 @click.command("pay", cls=Command, signs=True)
-@click.argument("purchase", metavar="URL|PURCHASE")
+@click.argument("what", metavar="URI|URL|PURCHASE|REQUEST")
 @click.option("--relay", is_flag=True, help="Only sign: the bridge sends the transaction.")
+@click.option("--allow-new-recipient", is_flag=True, help="Pay an address never paid before.")
 @dry_run_option
+@idempotency_option
 @timeout_option
 @click.pass_obj
-def command(settings: Settings, purchase: str, relay: bool, dry_run: bool, timeout: float) -> int:
-    """Pay a purchase (pur_… or its URL): the money is held by the escrow, for this order alone.
+def command(
+    settings: Settings,
+    *,
+    what: str,
+    relay: bool,
+    allow_new_recipient: bool,
+    dry_run: bool,
+    idempotency_key: str | None,
+    timeout: float,
+) -> int:
+    """Pay a purchase, a request to pay, or what a URI asks for.
 
-    What the bridge says is checked against the stored network, and the order hash is computed here
-    from the terms.
+    A purchase (pur_… or its URL): the money is held by the escrow, for this order alone. A bridge's
+    request (prq_… or its URL) and a URI (ethereum:…, EIP-681) are paid to an address at once.
+
+    What the bridge says is checked against the stored network: the order hash of a purchase is
+    computed here from its terms, the nonce of a request from its name.
     """
     if not dry_run:
         settings.require_answerable()
+    if is_uri(what):
+        require_no_flags(relay=relay)
+        return pay_uri(
+            settings,
+            what,
+            allow_new_recipient=allow_new_recipient,
+            dry_run=dry_run,
+            idempotency_key=idempotency_key,
+            timeout=timeout,
+        )
+    require_no_flags(idempotency_key=idempotency_key is not None)
+    if is_bridge_request(what):
+        return pay_bridge_request(
+            settings,
+            what,
+            relay=relay,
+            allow_new_recipient=allow_new_recipient,
+            dry_run=dry_run,
+            timeout=timeout,
+        )
+    require_no_flags(allow_new_recipient=allow_new_recipient)
+    return _pay_purchase(settings, what, relay, dry_run, timeout)
+
+
+def _pay_purchase(
+    settings: Settings, purchase: str, relay: bool, dry_run: bool, timeout: float
+) -> int:
     signer = settings.signer()
     with settings.open_wallet(signer) as wallet:
         request = wallet.payment_request(purchase)
@@ -77,7 +122,8 @@ def _relay(settings: Settings, wallet: Wallet, plan: PaymentPlan, timeout: float
 def _lines(plan: PaymentPlan) -> list[str]:
     request, terms, symbol = plan.request, plan.request.terms, plan.network.symbol
     return [
-        f"To       {request.merchant}, order {request.order_id} (so says the bridge)",
+        f"To       {one_line(request.merchant)}, order {one_line(request.order_id)} "
+        "(so says the bridge)",
         f"Seller   {terms.payee}",
         f"Amount   {format_units(plan.authorization.value)} {symbol}, held by the escrow "
         f"{plan.network.escrow}",

@@ -1,6 +1,9 @@
-"""wallet send: pay an address or one of one's own keys."""
+"""wallet send: pay an address, a contact or one of one's own keys."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import click
 
@@ -15,6 +18,8 @@ from wallet.cli.sending import (
     submit,
     timeout_option,
 )
+from wallet.client import Wallet
+from wallet.contacts import Party
 from wallet.plans import Plan, memo_text
 
 
@@ -44,16 +49,46 @@ def command(
     idempotency_key: str | None,
     timeout: float,
 ) -> int:
-    """Send AMOUNT (as 12.50) to TO, an address or the name of one of your own keys."""
+    """Send AMOUNT (as 12.50) to TO, an address or the name of a contact or of your own key."""
     if not dry_run:
         settings.require_answerable()
-    address, own_name = settings.find_address(to)
+    return transfer(
+        settings,
+        settings.find_party(to),
+        amount,
+        memo,
+        allow_new_recipient=allow_new_recipient,
+        allow_unusual_recipient=allow_unusual_recipient,
+        dry_run=dry_run,
+        idempotency_key=idempotency_key,
+        timeout=timeout,
+    )
+
+
+def transfer(
+    settings: Settings,
+    party: Party,
+    amount: int,
+    memo: bytes | None,
+    *,
+    allow_new_recipient: bool,
+    allow_unusual_recipient: bool,
+    dry_run: bool,
+    idempotency_key: str | None,
+    timeout: float,
+    warn: Callable[[Wallet], list[str]] = lambda wallet: [],
+) -> int:
+    """Send `amount` atomic units; `warn` says what else the preview warns of.
+
+    Returns:
+        The exit code.
+    """
     signer = settings.signer()
     with settings.open_wallet(signer) as wallet:
         if not dry_run:
             wanted = {
                 "kind": "transfer",
-                "to": address,
+                "to": party.address,
                 "amount": str(int(amount)),
                 "memo": None if memo is None else "0x" + memo.hex(),
             }
@@ -61,31 +96,39 @@ def command(
             if code is not None:
                 return code
             signer.prepare()
-        plan = wallet.plan_transfer(address, amount, memo, allow_unusual_recipient)
-        preview(settings, plan, _lines(plan, own_name))
+        plan = wallet.plan_transfer(party.address, amount, memo, allow_unusual_recipient)
+        plan = replace(plan, warnings=(*plan.warnings, *warn(wallet)))
+        preview(settings, plan, transfer_lines(plan, party))
         if dry_run:
             settings.answer(plan.to_dict(), "Nothing was signed or sent.")
             return 0
-        if plan.first_time and own_name is None and not allow_new_recipient:
-            confirm_new_recipient(settings, address)
+        if plan.first_time and not party.is_own and not allow_new_recipient:
+            confirm_new_recipient(settings, party.address)
         settings.confirm("Send?")
         return submit(settings, wallet, plan, timeout, idempotency_key)
 
 
-def _lines(plan: Plan, own_name: str | None) -> list[str]:
+def transfer_lines(plan: Plan, party: Party) -> list[str]:
+    """What a transfer does, from its own bytes; the name beside the address is this wallet's."""
     intent, symbol = plan.intent, plan.network.symbol
     memo = memo_text(intent)
-    count = plan.earlier_payments
-    known = f"{count} earlier payment{'' if count == 1 else 's'}"
-    if own_name is not None:
-        known = "your own key"
-    elif plan.first_time:
-        known = "first payment to this address"
     return [
-        f"To       {own_name + '     ' if own_name else ''}{intent['to']}  ({known})",
+        recipient_line(party, intent["to"], plan.earlier_payments, plan.first_time),
         f"Amount   {format_units(int(intent['amount']))} {symbol}"
         + (f"    Memo  {memo} (public)" if memo is not None else ""),
     ]
+
+
+def recipient_line(party: Party, address: str, earlier_payments: int, first_time: bool) -> str:
+    """Who gets it: always with the whole address, whatever it is called here."""
+    known = f"{earlier_payments} earlier payment{'' if earlier_payments == 1 else 's'}"
+    if party.is_own:
+        known = "your own key"
+    elif first_time:
+        known = "first payment to this address"
+    if party.name and not party.is_own:
+        known = f"your contact, {known}"
+    return f"To       {party.name + '     ' if party.name else ''}{address}  ({known})"
 
 
 def confirm_new_recipient(settings: Settings, address: str) -> None:

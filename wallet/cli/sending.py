@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from wallet.amounts import format_units
+from wallet.bridge_requests import RequestPlan
 from wallet.cli.options import Settings
 from wallet.client import Sent, Wallet
 from wallet.credit_actions import RepaymentPlan
@@ -107,7 +108,9 @@ def finish_earlier(
     return None
 
 
-def preview(settings: Settings, plan: Plan | PaymentPlan | RepaymentPlan, lines: list[str]) -> None:
+def preview(
+    settings: Settings, plan: Plan | PaymentPlan | RepaymentPlan | RequestPlan, lines: list[str]
+) -> None:
     """Show what will be signed, and what there is to say about it."""
     network = plan.network
     simulation = f"   Simulation  {plan.simulation}" if isinstance(plan, Plan) else ""
@@ -129,7 +132,7 @@ def preview(settings: Settings, plan: Plan | PaymentPlan | RepaymentPlan, lines:
 def submit(
     settings: Settings,
     wallet: Wallet,
-    plan: Plan | PaymentPlan | RepaymentPlan,
+    plan: Plan | PaymentPlan | RepaymentPlan | RequestPlan,
     timeout: float,
     idempotency_key: str | None = None,
 ) -> int:
@@ -164,6 +167,7 @@ def report(
 
 
 _SENTENCES = {
+    "authorized transfer": "payment of {amount} to {to} under the nonce {nonce}",
     "acceptance": "acceptance of a credit line of {amount}",
     "draw": "draw of {amount} on the credit line",
     "repayment": "repayment of {amount} on the credit line of {to}",
@@ -190,7 +194,7 @@ def short(address: str) -> str:
     return f"{address[:6]}…{address[-4:]}"
 
 
-def wallet_address(plan: Plan | PaymentPlan | RepaymentPlan) -> str:
+def wallet_address(plan: Plan | PaymentPlan | RepaymentPlan | RequestPlan) -> str:
     return plan.authorization.payer if isinstance(plan, PaymentPlan) else plan.sender
 
 

@@ -260,7 +260,8 @@ def _check_recipient(
     allow_unusual_recipient: bool,
 ) -> None:
     """What `wallet send` looks at, as far as it can be without a network."""
-    if intent["kind"] != "transfer":
+    # What another has signed for goes where they said, and is not this key's to lose.
+    if intent["kind"] != "transfer" and intent.get("from") != wallet.address:
         return
     to, network = intent["to"], wallet.network
     unusual = (ZERO_ADDRESS, network.coin, wallet.address)
@@ -494,13 +495,14 @@ def _lines(
             lines += [f"To       {intent['to']}", f"Data     {intent['data']}"]
             lines.append("Warning  this wallet cannot say what it does")
         case kind:
-            _, own_name = settings.find_address(intent["to"])
+            name = settings.find_party(intent["to"]).name
             memo = memo_text(intent)
             amount = f"{format_units(int(intent['amount']))} {network.symbol}"
             if kind == "reclaim":
                 amount = "all that the escrow holds for the order, back to the buyer"
             lines += [f"Order    {intent['order_hash']}"] if "order_hash" in intent else []
-            lines.append(f"To       {own_name + '     ' if own_name else ''}{intent['to']}")
+            lines += [f"Payer    {intent['from']} (signed for)"] if "from" in intent else []
+            lines.append(f"To       {name + '     ' if name else ''}{intent['to']}")
             lines.append(
                 f"Amount   {amount}" + (f"    Memo  {memo} (public)" if memo is not None else "")
             )

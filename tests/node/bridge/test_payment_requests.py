@@ -22,6 +22,8 @@ from tests.node.bridge.market import ALICE, PRICE, Market
 from tests.node.bridge.support import CHAIN_NOW, COIN, DAY, Client, Desk
 from wallet import Keystore, KeystoreSigner, Wallet
 from wallet.addresses import parse_memo
+from wallet.bridge_requests import parse_bridge_request
+from wallet.errors import Refused
 from wallet.networks import parse_manifest
 
 PATH = "/v1/payment_requests"
@@ -284,6 +286,45 @@ async def test_the_wallet_pays_by_what_the_link_says(market: Market, tmp_path: P
     await asyncio.to_thread(pay)
     paid = await until(market, request, status="paid")
     assert (paid["paid"]["payer"], paid["surplus"]) == (ALICE.address, "0")
+
+
+async def test_the_wallet_pays_requests_under_their_nonce(market: Market, tmp_path: Path) -> None:
+    """By a transaction of its own, and by a signature that the bridge relays."""
+    if market.platform.engine.name != "anvil":
+        pytest.skip("no anvil: run `make setup`")
+    await market.member(address=ALICE.address, topup=3 * PRICE)
+    seller = await market.member("seller")
+    memos: list[dict[str, Any]] = [{}, {"memo": "x"}, {"memo": "a" * 33}]
+    requests = [await asked(market, seller, **memo) for memo in memos]
+    public = Client(market.shop.app, None)
+    paths = [urlsplit(request["url"]).path for request in requests]
+    shown_ = [(await public.get(path)).json() for path in paths]
+    engine, manifest = market.platform.engine, market.platform.manifest
+    network = parse_manifest("plaza", manifest.model_dump(mode="json"), engine.rpc_url)
+    Keystore(tmp_path, scrypt_n=1024).create("alice", b"\x11" * 32, "password")
+    signer = KeystoreSigner("alice", lambda: "password", tmp_path)
+
+    def pay(value: Any) -> None:
+        with Wallet(network, tmp_path, signer) as wallet:
+            request = parse_bridge_request(network, value["url"], value)
+            wallet.submit(wallet.plan_request(request)).wait()
+            with pytest.raises(Refused, match="paid already"):
+                wallet.plan_request(request)
+
+    def sign(value: Any) -> dict[str, Any]:
+        with Wallet(network, tmp_path, signer) as wallet:
+            plan = wallet.plan_request(parse_bridge_request(network, value["url"], value))
+            signature = wallet.sign_intent(plan.authorization.intent)
+            return plan.signed_json(signature)
+
+    for value in shown_[:2]:
+        await asyncio.to_thread(pay, value)
+    body = await asyncio.to_thread(sign, shown_[2])
+    assert (await public.ok(paths[2], body, key=None, wait=30))["status"] == "paid"
+    for request in requests:
+        paid = await until(market, request, status="paid")
+        assert (paid["paid"]["payer"], paid["surplus"]) == (ALICE.address, "0")
+        assert outcomes(paid) == [("paid", str(PRICE))]
 
 
 async def test_cast_pays_and_signs(market: Market) -> None:
