@@ -22,6 +22,7 @@ from wallet.abi import encode_call
 from wallet.accounts import read_account, read_words
 from wallet.addresses import keccak, parse_address
 from wallet.config import Config
+from wallet.contacts import Contacts
 from wallet.errors import InvalidInput, WalletError
 from wallet.files import read_json
 from wallet.inspection import OpenTransaction, journal_path, read_damage, read_open, read_version
@@ -66,6 +67,7 @@ def _check_home(home: Path, now: float, network: str | None, timeout: float) -> 
     yield from _guarded("leftovers", check_leftovers(home, now))
     yield from _guarded("config", check_config(home))
     yield from _guarded("keys", check_keys(home))
+    yield from _guarded("contacts", check_contacts(home))
     yield from _guarded("statements", check_statements(home))
     answering = yield from check_networks(home, now, timeout)
     yield from _guarded("journal", check_journal(home, answering, timeout))
@@ -114,7 +116,7 @@ def _check_permission(home: Path, path: Path) -> Finding | None:
         return Finding("folder", "problem", f"others may change {path}", advice)
     if not status.st_mode & 0o077:
         return None
-    if path.parent == home / "keys" and path.suffix == ".json":
+    if path == home / "contacts.json" or (path.parent == home / "keys" and path.suffix == ".json"):
         message = f"others may read {path}, so it is not used"
         return Finding("folder", "problem", message, advice)
     return Finding("folder", "warning", f"others may read {path}", advice)
@@ -193,6 +195,21 @@ def check_keys(home: Path) -> Iterator[Finding]:
             message = f"{path} is about a key that is not here"
             yield Finding("backup", "warning", message, f"rm {shlex.quote(str(path))}")
     yield _check_default_key(keystore, names)
+
+
+def check_contacts(home: Path) -> Iterator[Finding]:
+    """Look whether the contacts can be read, and whether one is called like a key."""
+    contacts, keys = Contacts(home).all(), set(Keystore(home).names())
+    ambiguous = [contact.name for contact in contacts if contact.name in keys]
+    for name in ambiguous:
+        yield Finding(
+            "contacts",
+            "problem",
+            f"a key and a contact are both called {name!r}, so neither is taken by that name",
+            f"wallet contact rename {name} NEW_NAME",
+        )
+    if not ambiguous:
+        yield Finding("contacts", "ok", str(len(contacts)) if contacts else "none")
 
 
 def _check_keystore(path: Path) -> None:

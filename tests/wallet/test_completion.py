@@ -15,6 +15,7 @@ from tests.wallet.conftest import PASSWORD, WALLET
 from tests.wallet.test_network import MANIFEST
 from tests.wallet.test_terminal import terminal
 from wallet import Keystore, Networks
+from wallet.contacts import Contact, Contacts
 
 
 @pytest.fixture
@@ -24,6 +25,7 @@ def home(keystore: Keystore, tmp_path: Path) -> Path:
         keystore.create(name, bytes([number]) * 32, PASSWORD)
     for name in ("plaza", "plateau"):
         Networks(tmp_path / "home").add(name, MANIFEST)
+    Contacts(tmp_path / "home").add(Contact("samuel", "0x" + "11" * 20))
     return tmp_path / "home"
 
 
@@ -53,7 +55,7 @@ def completions(line: str, home: Path | None = None, path: str | None = None) ->
     ("line", "offered"),
     [
         ("wallet bal", ["balance"]),
-        ("wallet co", ["config", "completion"]),
+        ("wallet co", ["contact", "config", "completion"]),
         ("wallet key v", ["verify-backup"]),
         ("wallet --key ", ["main", "market", "savings"]),
         ("wallet --key ma", ["main", "market"]),
@@ -70,13 +72,19 @@ def completions(line: str, home: Path | None = None, path: str | None = None) ->
         ("wallet network show plaz", ["plaza"]),
         ("wallet network check plaz", ["plaza"]),
         ("wallet network rm plaz", ["plaza"]),
-        ("wallet send sa", ["savings"]),
+        ("wallet send sa", ["savings", "samuel"]),
         ("wallet send savings ", []),
-        ("wallet balance main sa", ["savings"]),
-        ("wallet history --with sa", ["savings"]),
-        ("wallet credit repay --for sa", ["savings"]),
-        ("wallet verify --by sa", ["savings"]),
-        ("wallet tx build send sa", ["savings"]),
+        ("wallet balance main sa", ["savings", "samuel"]),
+        ("wallet history --with sa", ["savings", "samuel"]),
+        ("wallet credit repay --for sa", ["savings", "samuel"]),
+        ("wallet verify --by sa", ["savings", "samuel"]),
+        ("wallet tx build send sa", ["savings", "samuel"]),
+        ("wallet request 5 --to sa", ["savings", "samuel"]),
+        ("wallet qr show sa", ["savings", "samuel"]),
+        ("wallet contact show s", ["samuel"]),
+        ("wallet contact rename s", ["samuel"]),
+        ("wallet contact rm s", ["samuel"]),
+        ("wallet contact add s", []),
         ("wallet config set t", ["timeout"]),
         ("wallet config get ", ["key", "network", "timeout"]),
         ("wallet completion ", ["bash", "zsh", "fish"]),

@@ -19,9 +19,11 @@ from tests.wallet.chain import COIN, Bridge, Platform, Proxy, free_port, lose
 from tests.wallet.conftest import PASSWORD, Home
 from tests.wallet.test_network import MANIFEST
 from wallet import Keystore, Networks
+from wallet.contacts import Contact, Contacts
 from wallet.disputes import Statement, keep_statement
 from wallet.doctor import (
     check_config,
+    check_contacts,
     check_journal,
     check_keys,
     check_leftovers,
@@ -473,3 +475,40 @@ def test_findings_are_of_three_kinds(right: Home) -> None:
         assert isinstance(finding, Finding)
         assert finding.status in ("ok", "warning", "problem")
         assert "\n" not in finding.message
+
+
+# ------------------------------------------------------------------------------- contacts
+
+
+def contacts_of(home: Home) -> list[Finding]:
+    return list(check_contacts(home.path))
+
+
+def test_contacts_are_counted_and_an_ambiguous_name_is_a_problem(home: Home) -> None:
+    assert [found.message for found in contacts_of(home)] == ["none"]
+    Contacts(home.path).add(Contact("bob", "0x" + "11" * 20))
+    assert [(found.status, found.message) for found in contacts_of(home)] == [("ok", "1")]
+    # As a key restored by hand would: no command makes it so.
+    keys = home.path / "keys"
+    (keys / "bob.json").write_bytes(next(keys.glob("*.json")).read_bytes())
+    (keys / "bob.json").chmod(0o600)
+    (found,) = contacts_of(home)
+    assert found.status == "problem"
+    assert found.advice == "wallet contact rename bob NEW_NAME"
+
+
+@pytest.mark.parametrize("content", ["{", '{"version": 2}', '{"version": 1, "contacts": []}'])
+def test_damaged_contacts_are_a_problem_and_nothing_else_stops(home: Home, content: str) -> None:
+    path = home.path / "contacts.json"
+    path.write_text(content)
+    path.chmod(0o600)
+    found = [finding for finding in diagnose(home.path, time.time()) if finding.check == "contacts"]
+    assert [finding.status for finding in found] == ["problem"]
+    assert "contacts" in found[0].message or "JSON" in found[0].message
+
+
+def test_contacts_that_others_may_read_are_a_problem_with_its_command(home: Home) -> None:
+    Contacts(home.path).add(Contact("bob", "0x" + "11" * 20))
+    (home.path / "contacts.json").chmod(0o644)
+    found = [finding for finding in diagnose(home.path, time.time()) if finding.check == "folder"]
+    assert any(f.status == "problem" and "chmod 600" in (f.advice or "") for f in found)

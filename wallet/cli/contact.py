@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from wallet.cli.names import complete_contacts
 from wallet.cli.options import Command, ConfirmationRequired, Declined, Settings, clean
 from wallet.contacts import Contact, check_contact
 from wallet.errors import AlreadyExists, InvalidInput
@@ -70,21 +71,21 @@ def list_(settings: Settings) -> None:
 
 
 @command.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=complete_contacts)
 @click.pass_obj
 def show(settings: Settings, name: str) -> None:
-    """Show a contact."""
+    """Show the contact called NAME."""
     contact = settings.contacts().get(name)
     settings.answer(_as_json(contact), _as_text(contact))
 
 
 @command.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=complete_contacts)
 @click.argument("new_name")
 @_look_alike_option
 @click.pass_obj
 def rename(settings: Settings, name: str, new_name: str, allow_look_alike: bool) -> None:
-    """Call a contact by a NEW_NAME."""
+    """Call the contact NAME by a NEW_NAME."""
     contacts = settings.contacts()
     contacts.get(name)
     _confirm_look_alikes(settings, contacts.find_like_names(new_name, name), allow_look_alike)
@@ -93,10 +94,10 @@ def rename(settings: Settings, name: str, new_name: str, allow_look_alike: bool)
 
 
 @command.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=complete_contacts)
 @click.pass_obj
 def rm(settings: Settings, name: str) -> None:
-    """Forget a contact. The answer holds its address."""
+    """Forget the contact called NAME. The answer holds its address."""
     contact = settings.contacts().remove(name)
     settings.answer(
         {**_as_json(contact), "deleted": True}, f"Deleted {contact.name}: {contact.address}"

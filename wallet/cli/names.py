@@ -29,7 +29,13 @@ def network_names(home: Path) -> list[str]:
 
 def recipient_names(home: Path) -> list[str]:
     """Whatever stands for an address where one is asked for."""
-    return key_names(home)
+    return key_names(home) + contact_names(home)
+
+
+def contact_names(home: Path) -> list[str]:
+    from wallet.contacts import Contacts  # noqa: PLC0415
+
+    return [contact.name for contact in Contacts(home).all()]
 
 
 def setting_names(home: Path) -> list[str]:
@@ -56,4 +62,5 @@ def _completing(
 complete_keys = _completing(key_names)
 complete_networks = _completing(network_names)
 complete_recipients = _completing(recipient_names)
+complete_contacts = _completing(contact_names)
 complete_settings = _completing(setting_names)

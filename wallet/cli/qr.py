@@ -9,6 +9,7 @@ import click
 
 from wallet.addresses import format_memo
 from wallet.amounts import format_units
+from wallet.cli.names import complete_recipients
 from wallet.cli.options import Command, Settings
 from wallet.contacts import Party
 from wallet.networks import Network
@@ -29,7 +30,7 @@ def command() -> None:
 
 
 @command.command(cls=Command)
-@click.argument("text", metavar="TEXT|ADDRESS|NAME")
+@click.argument("text", metavar="TEXT|ADDRESS|NAME", shell_complete=complete_recipients)
 @out_option
 @click.pass_obj
 def show(settings: Settings, text: str, out: Path | None) -> None:

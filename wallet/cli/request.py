@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from wallet.addresses import ZERO_ADDRESS
+from wallet.cli.names import complete_recipients
 from wallet.cli.options import AMOUNT, MEMO, Command, Settings
 from wallet.cli.qr import asked_json, asked_lines, out_option, show_code
 from wallet.errors import InvalidInput
@@ -17,7 +18,12 @@ from wallet.uris import TransferRequest, read_transfer, write_transfer
 @click.command("request", cls=Command)
 @click.argument("amount", type=AMOUNT)
 @click.option("--memo", type=MEMO, help="Public text of up to 32 bytes, or 0x and 64 hex digits.")
-@click.option("--to", metavar="NAME|ADDRESS", help="Who is to be paid (default: the key).")
+@click.option(
+    "--to",
+    metavar="NAME|ADDRESS",
+    help="Who is to be paid (default: the key).",
+    shell_complete=complete_recipients,
+)
 @click.option("--qr", "draw", is_flag=True, help="Draw it as a QR code, too.")
 @out_option
 @click.pass_obj
