@@ -1,6 +1,6 @@
 """One anvil with the platform's contracts for all tests of the wallet; each test has its own keys.
 
-The command is run as people run it: as a process of its own.
+The command is run as people run it, as a process of its own (see `processes`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from tests.wallet.chain import (
     running_bridge,
     running_proxy,
 )
+from tests.wallet.processes import run_forked
 from wallet import Keystore, KeystoreSigner, Networks, Wallet
 
 PASSWORD = "correct horse battery"
@@ -89,13 +90,16 @@ class Home:
 
     def run(self, *arguments: str, **options: Any) -> Finished:
         """Run a command off a terminal."""
+        environment = {**os.environ, "NO_COLOR": "1"}
+        if not options:
+            return Finished(*run_forked(self.command(*arguments)[1:], env=environment))
         done = subprocess.run(
             self.command(*arguments),
             stdin=options.pop("stdin", subprocess.DEVNULL),
             capture_output=True,
             text=True,
             timeout=120,
-            env={**os.environ, "NO_COLOR": "1"},
+            env=environment,
             check=False,
             **options,
         )

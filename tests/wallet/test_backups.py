@@ -20,6 +20,7 @@ import pytest
 from eth_account import Account
 
 from tests.wallet.conftest import PASSWORD, WALLET, Finished
+from tests.wallet.processes import run_forked
 from tests.wallet.test_keys import ADDRESS, KEY
 from wallet import Keystore, keys
 from wallet.errors import (
@@ -50,17 +51,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *arguments: str, password: str | None = "password") -> Finished:
-    """Run a command on the home in a folder, off a terminal."""
+def run(
+    folder: Path, *arguments: str, password: str | None = "password", anew: bool = False
+) -> Finished:
+    """Run a command on the home in a folder, off a terminal.
+
+    Args:
+        anew: by an interpreter of its own, which looks where PYTHONPATH says.
+    """
     given = ("--password-file", str(folder / password)) if password else ()
+    words = [*arguments, *given, "--home", str(folder / "home")]
+    if not anew:
+        return Finished(*run_forked(words, cwd=folder))
     done = subprocess.run(
-        [WALLET, *arguments, *given, "--home", str(folder / "home")],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        stdin=subprocess.DEVNULL,
-        cwd=folder,
+        [WALLET, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     return Finished(done.returncode, done.stdout, done.stderr)
 
@@ -575,7 +579,7 @@ def test_a_password_comes_from_the_keyring(
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "kept_in_a_file.Keyring")
     sign = ("sign", "--message", "hello", "--yes", "--password-keyring", "--json")
 
-    nothing = run(folder, *sign, password=None)
+    nothing = run(folder, *sign, password=None, anew=True)
     assert (nothing.code, nothing.json["error"]["code"]) == (4, "password")
     assert f"keyring set plaza-wallet {ADDRESS}" in nothing.err
     subprocess.run(
@@ -584,7 +588,7 @@ def test_a_password_comes_from_the_keyring(
         text=True,
         check=True,
     )
-    done = run(folder, *sign, password=None)
+    done = run(folder, *sign, password=None, anew=True)
     assert done.code == 0, done.err
     assert done.json["address"] == ADDRESS
     assert run(folder, *sign).code == 2, "one source alone"
@@ -596,5 +600,6 @@ def test_without_the_extra_the_keyring_is_said_to_need_it(
     keystore.create("main", KEY, PASSWORD)
     (folder / "keyring.py").write_text("raise ImportError")
     monkeypatch.setenv("PYTHONPATH", f"{folder}:{os.environ.get('PYTHONPATH', '')}")
-    done = run(folder, "sign", "--message", "hello", "--yes", "--password-keyring", password=None)
+    sign = ("sign", "--message", "hello", "--yes", "--password-keyring")
+    done = run(folder, *sign, password=None, anew=True)
     assert (done.code, "plaza[keyring]" in done.err) == (4, True)

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.wallet.chain import Platform, Proxy, lose
-from tests.wallet.conftest import PASSWORD, WALLET, Home
+from tests.wallet.conftest import PASSWORD, Home
+from tests.wallet.processes import run_forked
 from tests.wallet.test_network import MANIFEST
 from wallet import Keystore, Networks
 from wallet.config import Config
@@ -33,14 +34,9 @@ def written(config: Config, text: str | bytes) -> Config:
 
 
 def run(config: Config, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [WALLET, "config", *arguments, "--home", str(config.path.parent)],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-    )
+    words = ["config", *arguments, "--home", str(config.path.parent)]
+    code, out, err = run_forked(words)
+    return subprocess.CompletedProcess(words, code, out, err)
 
 
 def refused(config: Config, *arguments: str) -> tuple[int, str]:

@@ -14,6 +14,7 @@ from eth_account import Account
 
 from tests.wallet.chain import CAST
 from tests.wallet.conftest import PASSWORD, WALLET
+from tests.wallet.processes import run_forked
 from wallet import Keystore
 from wallet.errors import AlreadyExists, InvalidInput, PasswordError, UnknownName
 from wallet.keys import check_cost, decrypt
@@ -25,6 +26,9 @@ needs_cast = pytest.mark.skipif(not CAST.exists(), reason="cast is not installed
 
 
 def wallet(home: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    if not options:
+        words = [*arguments, "--home", str(home)]
+        return subprocess.CompletedProcess(words, *run_forked(words))
     return subprocess.run(
         [WALLET, *arguments, "--home", str(home)],
         capture_output=True,
