@@ -22,9 +22,10 @@ NEW = "--allow-new-recipient"
 
 
 @pytest.fixture
-def right(home: Home, bridge: Bridge) -> Home:
+def right(home: Home, bridge: Bridge, platform: Platform) -> Home:
     """A home whose profile is the bridge's manifest."""
     home.add_network(bridge.manifest)
+    platform.catch_up()
     return home
 
 
