@@ -72,7 +72,7 @@ demo: setup
 		$(if $(ORDERS),--orders "$(ORDERS)",--generate $(LIMIT))
 
 test: setup
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory test-postgresql
 
 # What works on the database, once more on PostgreSQL.
