@@ -22,6 +22,7 @@ RATE_DAYS = 180  # over which cancellations, returns, disputes and lateness are 
 MOST_OF_A_BUYER = 30  # percent of a window's sales that count of any one buyer
 # Reviews are shrunk towards this mean as if there were so many more of it (a Bayesian average).
 REVIEW_MEAN, REVIEW_WEIGHT = 4.0, 10
+DIGITS = 6  # of a feature, after the point
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,8 @@ def compute_features(
         ),
     )
     facts = [pl.col(name).cast(pl.Int64) for name in FACTS]
-    figures = [pl.col(name).cast(pl.Float64) for name in NAMES]
+    # As many digits as are kept with a decision: who has them can score again, and gets the same.
+    figures = [pl.col(name).cast(pl.Float64).round(DIGITS) for name in NAMES]
     return frame.select("seller", *figures, *facts).sort("seller")
 
 
