@@ -106,9 +106,9 @@ def test_the_season_needs_a_year_and_a_quarter() -> None:
     cutoff = START + 600 * DAY
     orders = [order(number, "ana", day, 10) for number, day in enumerate(range(10, 590, 5))]
     # A year before: less after that day than before it.
-    kept = [
-        o for o in orders if not START + 235 * DAY <= o["settled_at"] < START + 325 * DAY
-    ] + [order(999, "ana", 250, 10)]
+    kept = [o for o in orders if not START + 235 * DAY <= o["settled_at"] < START + 325 * DAY] + [
+        order(999, "ana", 250, 10)
+    ]
     frame = compute_features(trade_of(*kept), cutoff)
     row = frame.row(0, named=True)
     assert 0 < row["season"] < 0.2
