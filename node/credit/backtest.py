@@ -27,8 +27,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from node.credit.assessment import columns_of, seller_of
 from node.credit.examples import Examples
-from node.credit.features import DAY, NAMES, SIGNS, compute_features
+from node.credit.features import DAY, SIGNS, compute_features
 from node.credit.model import Model
 from node.credit.policy import BPS, Offered, Policy, Seller, decide, why_not_eligible
 from node.credit.repayment import Repayment, Terms, repay
@@ -217,28 +218,6 @@ def standard_advance(seller: Seller, policy: Policy, setting: Setting) -> int:
     """Half of what the holdback of the horizon would repay at present sales, in atomic units."""
     repaid = policy.holdback_bps * seller.ads * policy.horizon_days // BPS
     return repaid * setting.standard_bps // BPS
-
-
-def seller_of(row: Mapping[str, int | None], cutoff: int) -> Seller:
-    """What the rules look at, out of a row of features, for a seller without a line."""
-
-    def count(name: str) -> int:
-        return row[name] or 0
-
-    return Seller(
-        history_days=(cutoff - count("first_sale")) // DAY,
-        active_months=count("active_months"),
-        ads_30=count("ads_30"),
-        ads_90=count("ads_90"),
-        ads_season=row["ads_season"],
-        lost_30=count("lost_30"),
-        lost_before=count("lost_before"),
-    )
-
-
-def columns_of(frame: pl.DataFrame) -> dict[str, Floats]:
-    """The features as the models take them: floats, NaN where unknown."""
-    return {name: frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in NAMES}
 
 
 def examples_of(cases: Cases, rows: NDArray[np.int64]) -> Examples:
