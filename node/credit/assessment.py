@@ -238,7 +238,10 @@ def make_disclosure(assessment: Assessment, account: str, drawn_at: int) -> dict
         }
         for percent, went in foreseen.items()
     ]
+    minimum = list(minimum_schedule(terms, 0))
     present = foreseen[SALES_PERCENTS[0]]
+    # Where present sales do not repay it in time, the seller pays by the schedule.
+    cost = present.cost if present.paid_off_at is not None else sum(due[2] for due in minimum)
     late = min(terms.holdback_bps + LATE_HOLDBACK_BPS, MAX_LATE_HOLDBACK_BPS)
     return {
         "version": 1,
@@ -250,11 +253,11 @@ def make_disclosure(assessment: Assessment, account: str, drawn_at: int) -> dict
         "late_holdback_bps": late,
         "term_days": terms.term_days,
         # Rounded up: a cost is never shown lower than it is.
-        "cost_per_1000": str(-(-present.cost * 1_000 * COIN // terms.limit)),
+        "cost_per_1000": str(-(-cost * 1_000 * COIN // terms.limit)),
         "payoff": payoff,
         "minimum": [
             {"due": _day(drawn_at + due), "principal": str(principal), "interest": str(interest)}
-            for due, principal, interest in minimum_schedule(terms, 0)
+            for due, principal, interest in minimum
         ],
         "on_a_miss": [
             f"What is not paid on its due date is past due. {GRACE // DAY} days later"

@@ -246,7 +246,7 @@ def month_starts(trade: pl.DataFrame, until: int) -> list[int]:
     assert isinstance(first, int)
     day = datetime.fromtimestamp(first, UTC)
     year, month = day.year, day.month
-    starts = []
+    starts: list[int] = []
     while True:
         month += 1
         if month == 13:
